@@ -1,0 +1,1 @@
+//! The door: arguments, environment, printing, exit codes.

@@ -1,0 +1,1 @@
+//! Carries out a plan, and says honestly what became of each step.

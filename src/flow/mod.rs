@@ -1,0 +1,4 @@
+//! Where deciding and doing meet.
+
+pub mod apply;
+pub mod survey;

@@ -1,0 +1,1 @@
+//! Looks at files and bucket, and draws the plan.

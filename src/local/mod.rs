@@ -1,0 +1,1 @@
+//! The disk: finding, statting and hashing files.

@@ -1,0 +1,3 @@
+//! The door's hinge: everything is in the library.
+
+fn main() {}

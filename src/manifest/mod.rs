@@ -1,0 +1,1 @@
+//! Reads what a person wrote into checked entries. Pure.

@@ -1,0 +1,158 @@
+//! What the bucket says of a key.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use super::digest::{ETag, Sha256};
+use super::entry::Properties;
+
+/// Metadata key (after `x-amz-meta-`) under which every upload states what it pinned, in `Checksum`'s text form.
+pub const CLAIM: &str = "noclobber-sha256";
+/// Metadata key (after `x-amz-meta-`) under which every upload carries its write id.
+pub const WRITE_ID: &str = "noclobber-write-id";
+
+/// A version id as the server gives it. A bucket without versioning gives none; `null` is a version like any other.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct VersionId(pub String);
+
+impl fmt::Display for VersionId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// What is known of an object's encryption; decides whether a plain ETag is an MD5.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Encryption {
+    /// HEAD answered and named none.
+    None,
+    /// SSE-S3.
+    Aes256,
+    /// SSE-KMS or DSSE-KMS: the ETag is not an MD5.
+    Kms,
+    /// SSE-C: the ETag is not an MD5.
+    Customer,
+    /// A LIST answered; it does not say.
+    Unknown,
+}
+
+impl Encryption {
+    /// Whether a plain ETag of such an object is the MD5 of its content.
+    #[must_use]
+    pub fn etag_is_md5(&self) -> bool {
+        match self {
+            Self::None | Self::Aes256 => true,
+            Self::Kms | Self::Customer | Self::Unknown => false,
+        }
+    }
+}
+
+/// A SHA-256 that the server itself holds for an object.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HeldSha256 {
+    Full(Sha256),
+    /// SHA-256 of the parts' SHA-256s.
+    Composite {
+        digest: Sha256,
+        parts: u32,
+    },
+}
+
+/// The checksums that the server itself holds. The CRCs are here only where they are of the full object.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct HeldChecksums {
+    pub sha256: Option<HeldSha256>,
+    pub crc64nvme: Option<u64>,
+    pub crc32c: Option<u32>,
+    pub crc32: Option<u32>,
+}
+
+/// An object that is there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Head {
+    pub size: u64,
+    pub etag: ETag,
+    pub version: Option<VersionId>,
+    /// As RFC 3339, in UTC, to the second (HTTP dates have no more).
+    pub last_modified: Option<String>,
+    pub encryption: Encryption,
+    pub checksums: HeldChecksums,
+    /// Content type, user metadata (ours left out) and the like. Tags only where they were asked for.
+    pub properties: Properties,
+    /// What `x-amz-meta-noclobber-sha256` says. Anybody who can write can forge it.
+    pub claim: Option<String>,
+    /// What `x-amz-meta-noclobber-write-id` says.
+    pub write_id: Option<String>,
+}
+
+/// One look at one key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Remote {
+    /// No object is current: never written, deleted, or under a delete marker.
+    Absent,
+    Present(Box<Head>),
+    /// The server would not say (HEAD 403). A create may still be tried: its condition protects what may be there.
+    Unseen,
+}
+
+/// What a step keeps of a head: what the reviewer judged and what the precondition names.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Seen {
+    pub etag: ETag,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<VersionId>,
+    pub size: u64,
+    /// The strongest checksum that the server holds, as text (`sha256:...`, `crc64nvme:...`), for the reader.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub checksum: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_modified: Option<String>,
+    pub encryption: Encryption,
+}
+
+impl Seen {
+    #[must_use]
+    pub fn of(head: &Head) -> Self {
+        Self {
+            etag: head.etag.clone(),
+            version: head.version.clone(),
+            size: head.size,
+            checksum: head.checksums.strongest(),
+            last_modified: head.last_modified.clone(),
+            encryption: head.encryption.clone(),
+        }
+    }
+
+    /// Whether `head` is still the object that was reviewed. The version id tells an A-B-A rewrite, where both sides have one.
+    #[must_use]
+    pub fn is(&self, head: &Head) -> bool {
+        let versions_agree = match (&self.version, &head.version) {
+            (Some(then), Some(now)) => then == now,
+            (None, _) | (_, None) => true,
+        };
+        self.etag == head.etag && self.size == head.size && versions_agree
+    }
+}
+
+impl HeldChecksums {
+    fn strongest(&self) -> Option<String> {
+        match self.sha256 {
+            Some(HeldSha256::Full(digest)) => return Some(format!("sha256:{digest}")),
+            Some(HeldSha256::Composite { digest, parts }) => {
+                return Some(format!("sha256-composite:{}-{parts}", digest.to_base64()));
+            }
+            None => {}
+        }
+        if let Some(crc) = self.crc64nvme {
+            return Some(format!("crc64nvme:{crc:016x}"));
+        }
+        if let Some(crc) = self.crc32c {
+            return Some(format!("crc32c:{crc:08x}"));
+        }
+        self.crc32.map(|crc| format!("crc32:{crc:08x}"))
+    }
+}

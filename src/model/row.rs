@@ -1,0 +1,222 @@
+//! The evidence: what became of each step.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// What became of a step. Every step ends in exactly one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Outcome {
+    Created,
+    Replaced,
+    Unchanged,
+    Kept,
+    /// The plan refused it.
+    Refused,
+    /// Somebody else wrote first; what they wrote is intact.
+    Lost,
+    /// The preflight found that the world had moved since the plan.
+    Stale,
+    /// The file is not the one that was reviewed; nothing was stored.
+    SourceChanged,
+    /// Not written, and the message says why.
+    Failed,
+    /// It may have been written; nobody can tell.
+    Unknown,
+    NotAttempted,
+}
+
+impl Outcome {
+    pub const ALL: [Self; 11] = [
+        Self::Created,
+        Self::Replaced,
+        Self::Unchanged,
+        Self::Kept,
+        Self::Refused,
+        Self::Lost,
+        Self::Stale,
+        Self::SourceChanged,
+        Self::Failed,
+        Self::Unknown,
+        Self::NotAttempted,
+    ];
+
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Created => "created",
+            Self::Replaced => "replaced",
+            Self::Unchanged => "unchanged",
+            Self::Kept => "kept",
+            Self::Refused => "refused",
+            Self::Lost => "lost",
+            Self::Stale => "stale",
+            Self::SourceChanged => "source-changed",
+            Self::Failed => "failed",
+            Self::Unknown => "unknown",
+            Self::NotAttempted => "not-attempted",
+        }
+    }
+
+    /// Whether a later `apply` of the same plan leaves this row alone.
+    #[must_use]
+    pub fn is_final(self) -> bool {
+        match self {
+            Self::Created
+            | Self::Replaced
+            | Self::Unchanged
+            | Self::Kept
+            | Self::Refused
+            | Self::Lost
+            | Self::Stale
+            | Self::SourceChanged => true,
+            Self::Failed | Self::Unknown | Self::NotAttempted => false,
+        }
+    }
+
+    /// Whether a stage may count this row as done.
+    #[must_use]
+    pub fn is_success(self) -> bool {
+        match self {
+            Self::Created | Self::Replaced | Self::Unchanged | Self::Kept => true,
+            Self::Refused
+            | Self::Lost
+            | Self::Stale
+            | Self::SourceChanged
+            | Self::Failed
+            | Self::Unknown
+            | Self::NotAttempted => false,
+        }
+    }
+}
+
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// What held when the row's write was made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Guard {
+    /// AWS's own contract.
+    Atomic,
+    /// This server refused the probe; that it is atomic is not proven.
+    Tested,
+    /// A HEAD before the write, because the target says so. Not atomic.
+    CheckFirst,
+}
+
+impl Guard {
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Atomic => "atomic",
+            Self::Tested => "tested",
+            Self::CheckFirst => "check-first",
+        }
+    }
+}
+
+/// The report's format number, its first column.
+pub const REPORT_FORMAT: u32 = 1;
+
+/// One CSV row. Field order is column order; new ones only at the end. Empty text means: not known or not applicable.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Row {
+    pub format: u32,
+    pub run_id: String,
+    /// `sha256:<hex>`, as the plan's footer has it.
+    pub plan_digest: String,
+    /// The step's `n`.
+    pub entry: u64,
+    pub place: String,
+    pub source: String,
+    pub target: String,
+    pub endpoint: String,
+    pub region: String,
+    pub owner: String,
+    pub bucket: String,
+    pub key: String,
+    pub rule: String,
+    pub action: String,
+    pub reason: String,
+    pub outcome: Outcome,
+    pub size_bytes: Option<u64>,
+    /// The whole file's SHA-256 in hex; empty for multipart.
+    pub sha256: String,
+    /// What the plan pinned, in either form.
+    pub checksum: String,
+    pub etag_before: String,
+    pub version_before: String,
+    pub etag_after: String,
+    pub version_after: String,
+    pub guard: Option<Guard>,
+    /// Writes sent for this row, of this run.
+    pub attempts: u32,
+    /// RFC 3339 in UTC with milliseconds; empty where nothing was started.
+    pub started_at: String,
+    pub duration_ms: Option<u64>,
+    pub http_status: Option<u16>,
+    pub error_code: String,
+    pub message: String,
+    pub request_id: String,
+    pub write_id: String,
+}
+
+/// How many rows ended how.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+pub struct Tally {
+    pub created: u64,
+    pub replaced: u64,
+    pub unchanged: u64,
+    pub kept: u64,
+    pub refused: u64,
+    pub lost: u64,
+    pub stale: u64,
+    pub source_changed: u64,
+    pub failed: u64,
+    pub unknown: u64,
+    pub not_attempted: u64,
+    /// Bytes that were stored.
+    pub bytes: u64,
+}
+
+impl Tally {
+    /// Counts one row in.
+    pub fn add(&mut self, outcome: Outcome, size_bytes: u64) {
+        *self.of_mut(outcome) += 1;
+        if matches!(outcome, Outcome::Created | Outcome::Replaced) {
+            self.bytes += size_bytes;
+        }
+    }
+
+    fn of_mut(&mut self, outcome: Outcome) -> &mut u64 {
+        match outcome {
+            Outcome::Created => &mut self.created,
+            Outcome::Replaced => &mut self.replaced,
+            Outcome::Unchanged => &mut self.unchanged,
+            Outcome::Kept => &mut self.kept,
+            Outcome::Refused => &mut self.refused,
+            Outcome::Lost => &mut self.lost,
+            Outcome::Stale => &mut self.stale,
+            Outcome::SourceChanged => &mut self.source_changed,
+            Outcome::Failed => &mut self.failed,
+            Outcome::Unknown => &mut self.unknown,
+            Outcome::NotAttempted => &mut self.not_attempted,
+        }
+    }
+
+    #[must_use]
+    pub fn of(&self, outcome: Outcome) -> u64 {
+        *self.clone().of_mut(outcome)
+    }
+
+    #[must_use]
+    pub fn rows(&self) -> u64 {
+        Outcome::ALL.iter().map(|outcome| self.of(*outcome)).sum()
+    }
+}

@@ -1,0 +1,1 @@
+//! Rows of evidence, as CSV and as pages. Pure.

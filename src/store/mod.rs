@@ -1,0 +1,177 @@
+//! The bucket, as the rest of the house sees it: one request a call, one honest answer a request.
+//!
+//! A store sends each request once. It never retries a write, never decides what an answer means for a step, and cannot
+//! write without a precondition: [`Expect`] has no value for that. Retrying and settling are `flow::apply`'s, by the
+//! rules of `guard`.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use crate::model::digest::{ETag, Sha256};
+use crate::model::entry::Key;
+use crate::model::head::{Remote, VersionId};
+use crate::model::write::{Expect, LookError, Object, PutError, Written};
+
+/// The bytes of one single-request write.
+#[derive(Debug, Clone)]
+pub enum Body {
+    /// Streamed from disk, hashed as it is sent, its last chunk withheld unless the digest equals the object's checksum.
+    File(PathBuf),
+    /// Already in memory. The store hashes it once more before it sends it.
+    Bytes(bytes::Bytes),
+}
+
+/// One part of a multipart upload, in memory.
+#[derive(Debug, Clone)]
+pub struct Part {
+    /// Counted from 1.
+    pub number: u32,
+    pub bytes: bytes::Bytes,
+    pub sha256: Sha256,
+}
+
+/// A part that the server took.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PartTaken {
+    pub number: u32,
+    pub etag: ETag,
+    pub sha256: Sha256,
+}
+
+/// Names one multipart upload at the server.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct UploadId(pub String);
+
+/// One page of a listing.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Page {
+    /// In the server's order, which need not be bytewise.
+    pub objects: Vec<Listed>,
+    /// Where the next page begins; `None` after the last.
+    pub next: Option<String>,
+}
+
+/// An object as LIST tells it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listed {
+    pub key: Key,
+    pub size: u64,
+    pub etag: ETag,
+    pub last_modified: Option<String>,
+}
+
+/// One version of a key, newest first.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Version {
+    pub id: VersionId,
+    /// `None` for a delete marker.
+    pub etag: Option<ETag>,
+    pub is_latest: bool,
+    pub last_modified: Option<String>,
+}
+
+/// What the one HeadBucket up front said.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Access {
+    Open,
+    /// 403: the role may not list, or it is somebody else's bucket; reads and writes may still be allowed.
+    Doubtful(String),
+}
+
+/// A bucket. Every method is one request (or one page of requests), sent once.
+pub trait Store: Send + Sync + 'static {
+    /// HeadBucket. An error says what to do: no such bucket, wrong region, no credentials, wrong owner.
+    fn access(&self) -> impl Future<Output = Result<Access, LookError>> + Send;
+
+    /// HeadObject, with the checksums where the role may see them. 404 is `Absent`, 403 is `Unseen`; anything else
+    /// that is not an answer is an error.
+    fn head(&self, key: &Key) -> impl Future<Output = Result<Remote, LookError>> + Send;
+
+    /// HeadObject of one version. A delete marker is `Absent`.
+    fn head_version(&self, key: &Key, version: &VersionId) -> impl Future<Output = Result<Remote, LookError>> + Send;
+
+    /// ListObjectsV2, one page. `after` is the `next` of the page before.
+    fn list(&self, prefix: &str, after: Option<&str>) -> impl Future<Output = Result<Page, LookError>> + Send;
+
+    /// ListObjectVersions of exactly this key, newest first, at most `most` of them. Empty where nothing is versioned.
+    fn versions(&self, key: &Key, most: usize) -> impl Future<Output = Result<Vec<Version>, LookError>> + Send;
+
+    /// GetObjectTagging.
+    fn tags(
+        &self,
+        key: &Key,
+    ) -> impl Future<Output = Result<std::collections::BTreeMap<String, String>, LookError>> + Send;
+
+    /// PutObject with its precondition. `sent` is told how many bytes went into the socket, as they go.
+    fn put(
+        &self,
+        object: &Object,
+        body: Body,
+        expect: &Expect,
+        sent: Arc<dyn Fn(u64) + Send + Sync>,
+    ) -> impl Future<Output = Result<Written, PutError>> + Send;
+
+    /// CreateMultipartUpload, SHA256 and COMPOSITE, with all of the object's properties.
+    fn create_upload(&self, object: &Object) -> impl Future<Output = Result<UploadId, PutError>> + Send;
+
+    /// UploadPart with its supplied SHA-256.
+    fn put_part(
+        &self,
+        object: &Object,
+        upload: &UploadId,
+        part: Part,
+    ) -> impl Future<Output = Result<PartTaken, PutError>> + Send;
+
+    /// CompleteMultipartUpload with its precondition, each part's checksum and the object's size. Refused with
+    /// `SourceChanged` when the answer's composite is not the object's.
+    fn complete(
+        &self,
+        object: &Object,
+        upload: &UploadId,
+        parts: &[PartTaken],
+        expect: &Expect,
+    ) -> impl Future<Output = Result<Written, PutError>> + Send;
+
+    /// AbortMultipartUpload. An upload that is not there any more is fine.
+    fn abort(&self, key: &Key, upload: &UploadId) -> impl Future<Output = Result<(), LookError>> + Send;
+
+    /// Asks whether conditions on PutObject are honoured: a tiny PUT to a probe key with `If-Match` on an impossible ETag.
+    fn probe_put(&self, probe: &ProbeKey) -> impl Future<Output = Result<Probed, LookError>> + Send;
+
+    /// Asks the same of CompleteMultipartUpload.
+    fn probe_complete(&self, probe: &ProbeKey) -> impl Future<Output = Result<Probed, LookError>> + Send;
+
+    /// Removes what a server that ignores conditions stored under a probe key.
+    fn remove_probe(&self, probe: &ProbeKey) -> impl Future<Output = Result<(), LookError>> + Send;
+}
+
+/// A key made by us for the probe, `<first key>.noclobber-probe-<run id>`: the only kind that this crate ever deletes outside a rollback.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ProbeKey(Key);
+
+impl ProbeKey {
+    /// S3's limit on keys holds: a long first key is cut (at a character's boundary).
+    #[must_use]
+    pub fn new(first: &Key, run_id: &str) -> Self {
+        let tail = format!(".noclobber-probe-{run_id}");
+        let mut cut = first.as_str().len().min(1024usize.saturating_sub(tail.len()));
+        while !first.as_str().is_char_boundary(cut) {
+            cut -= 1;
+        }
+        Self(Key::new(format!("{}{tail}", &first.as_str()[..cut])))
+    }
+
+    #[must_use]
+    pub fn key(&self) -> &Key {
+        &self.0
+    }
+}
+
+/// What a probe found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Probed {
+    /// 404 or 412: nothing was stored.
+    Honoured,
+    /// 200: the server stored what it had to refuse.
+    Ignored,
+}
