@@ -1,1 +1,11 @@
 //! Decides what to do, and does none of it.
+
+pub mod compare;
+pub mod diff;
+pub mod draw;
+pub mod file;
+pub mod text;
+
+pub use compare::{Compared, compare, wanted};
+pub use diff::{Decision, diff};
+pub use draw::{Drawing, draw};
