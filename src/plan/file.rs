@@ -78,6 +78,12 @@ impl<W: Write> Writer<W> {
     }
 }
 
+/// The one field that every format has.
+#[derive(serde::Deserialize)]
+struct Format {
+    noclobber_plan: u64,
+}
+
 /// Reads a plan, line by line. Only a `Reader` that reached its footer has read a plan: until then the steps are words.
 pub struct Reader<R: BufRead> {
     from: R,
@@ -107,10 +113,6 @@ impl<R: BufRead> Reader<R> {
             return Err(not_a_plan("it is empty"));
         }
         hasher.update(&buffer);
-        #[derive(serde::Deserialize)]
-        struct Format {
-            noclobber_plan: u64,
-        }
         let Ok(Format { noclobber_plan: found }) = serde_json::from_slice(&buffer) else {
             return Err(not_a_plan("its first line is no plan header"));
         };

@@ -65,7 +65,7 @@ fn step(n: u64, key: &str, action: Action) -> Step {
         local: Some(Pinned {
             size: 7,
             mtime: "2026-01-01T00:00:00Z".into(),
-            checksum: Some(Checksum::Full(Sha256([n as u8; 32]))),
+            checksum: Some(Checksum::Full(Sha256([7; 32]))),
         }),
         head: (action != Action::Create).then_some(seen),
     }
@@ -90,7 +90,7 @@ fn plan() -> Vec<u8> {
 /// Signs edited lines off with a right digest, as somebody would who edits on purpose.
 fn signed(text: &str) -> Vec<u8> {
     let lines: Vec<&str> = text.lines().collect();
-    let body: String = lines[..lines.len() - 1].iter().map(|line| format!("{line}\n")).collect();
+    let body = format!("{}\n", lines[..lines.len() - 1].join("\n"));
     let mut footer: Footer = serde_json::from_str(lines[lines.len() - 1]).unwrap();
     footer.digest = Sha256(sha2::Sha256::digest(body.as_bytes()).into());
     format!("{body}{}\n", serde_json::to_string(&footer).unwrap()).into_bytes()
