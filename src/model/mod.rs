@@ -10,4 +10,5 @@ pub mod part;
 pub mod row;
 pub mod step;
 pub mod target;
+pub mod text;
 pub mod write;
