@@ -1,0 +1,368 @@
+//! Reads files for their digests: each file once, many files and many parts at a time. It never writes, and a file that
+//! moves while it is read has no digests.
+
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt as _;
+use std::path::{Path, PathBuf};
+
+use rayon::iter::{IndexedParallelIterator as _, IntoParallelIterator as _, ParallelIterator as _};
+use sha2::{Digest as _, Sha256 as Sha256Hasher};
+
+use super::digests::{Hashers, composite};
+use super::stat::{FileError, Mark, open};
+use crate::model::local::{Digests, LocalFile, Wanted};
+use crate::model::part::{MIB, part_count};
+
+/// One read's buffer. Each thread holds one, whatever the files' sizes.
+const BUFFER_BYTES: u64 = MIB;
+
+/// Computes every wanted digest of a regular file in one read. `advance` is told the bytes as they are read.
+pub fn hash(path: &Path, wanted: &Wanted, advance: &(dyn Fn(u64) + Sync)) -> Result<LocalFile, FileError> {
+    let (file, before) = open(path)?;
+    let digests = if wanted.is_nothing() {
+        Digests::default()
+    } else if let Some(part_bytes) = parallel_at(wanted, before.size) {
+        hash_parts(&file, before.size, part_bytes, advance)?
+    } else {
+        hash_stream(&file, before.size, wanted, advance)?
+    };
+    if Mark::of_open(&file)? != before {
+        return Err(FileError::ChangedWhileRead);
+    }
+    Ok(LocalFile { stat: before.stat(), digests })
+}
+
+/// One file to hash, and the number under which the answer is told.
+#[derive(Debug, Clone)]
+pub struct Job {
+    pub index: usize,
+    pub path: PathBuf,
+    pub wanted: Wanted,
+}
+
+/// Hashes many files on up to `threads` threads of its own; `done` is told each answer as it comes, in no order.
+/// An error is only that of the threads, which could not be started.
+pub fn hash_all(
+    jobs: Vec<Job>,
+    threads: usize,
+    advance: impl Fn(u64) + Sync,
+    done: impl Fn(usize, Result<LocalFile, FileError>) + Sync,
+) -> io::Result<()> {
+    // Not rayon's global pool: its size is nobody's to choose twice, and a caller's own work must not wait behind ours.
+    let pool = rayon::ThreadPoolBuilder::new()
+        .num_threads(threads.max(1))
+        .thread_name(|i| format!("hash-{i}"))
+        .build()
+        .map_err(io::Error::other)?;
+    pool.install(|| {
+        // Split down to single files: one huge file among small ones must not hold its neighbours back.
+        jobs.into_par_iter().with_max_len(1).for_each(|job| {
+            let Job { index, path, wanted } = job;
+            done(index, hash(&path, &wanted, &advance));
+        });
+    });
+    Ok(())
+}
+
+/// The part size, where a composite is all that is wanted and there are parts enough to share out.
+fn parallel_at(wanted: &Wanted, size: u64) -> Option<u64> {
+    let [part_bytes] = *wanted.composite_at.as_slice() else { return None };
+    let alone = Wanted { composite_at: vec![part_bytes], ..Wanted::default() };
+    (*wanted == alone && part_bytes >= BUFFER_BYTES && size > part_bytes).then_some(part_bytes)
+}
+
+fn hash_stream(file: &File, size: u64, wanted: &Wanted, advance: &(dyn Fn(u64) + Sync)) -> Result<Digests, FileError> {
+    let mut hashers = Hashers::new(wanted);
+    // One byte more than expected: a file that is longer than it says (it grew, or /proc made it) must not pass.
+    let end = read(file, 0, size.saturating_add(1), &mut |data| {
+        hashers.update(data);
+        advance(data.len() as u64);
+    })?;
+    if end == size { Ok(hashers.finish()) } else { Err(FileError::ChangedWhileRead) }
+}
+
+fn hash_parts(file: &File, size: u64, part_bytes: u64, advance: &(dyn Fn(u64) + Sync)) -> Result<Digests, FileError> {
+    let parts = (0..part_count(size, part_bytes))
+        .into_par_iter()
+        .map(|part| {
+            let from = part * part_bytes;
+            let to = size.min(from + part_bytes);
+            let mut hasher = Sha256Hasher::new();
+            let end = read(file, from, to, &mut |data| {
+                hasher.update(data);
+                advance(data.len() as u64);
+            })?;
+            // Growth shows in the second look at the file's size.
+            if end == to { Ok(hasher.finalize().into()) } else { Err(FileError::ChangedWhileRead) }
+        })
+        .collect::<Result<Vec<[u8; 32]>, FileError>>()?;
+    let mut digests = Digests::default();
+    digests.composites.insert(part_bytes, composite(&parts));
+    Ok(digests)
+}
+
+/// Reads `from..to` of a file, or up to its end, by position: threads share the descriptor. Returns where it stopped.
+fn read(file: &File, from: u64, to: u64, take: &mut dyn FnMut(&[u8])) -> Result<u64, FileError> {
+    let mut buffer = vec![0; usize::try_from(BUFFER_BYTES.min(to - from)).unwrap_or(usize::MAX)];
+    let mut at = from;
+    while at < to {
+        let want = usize::try_from(to - at).unwrap_or(usize::MAX).min(buffer.len());
+        let got = match file.read_at(&mut buffer[..want], at) {
+            Ok(got) => got,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(error) => return Err(FileError::Unreadable(error)),
+        };
+        if got == 0 {
+            break;
+        }
+        at += got as u64;
+        take(&buffer[..got]);
+    }
+    Ok(at)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::{FileTimes, OpenOptions};
+    use std::os::unix::fs::MetadataExt as _;
+    use std::sync::Mutex;
+    use std::sync::atomic::{AtomicU64, Ordering};
+    use std::time::{Duration, SystemTime};
+
+    use super::*;
+
+    const MIB: usize = 1 << 20;
+
+    fn pattern(bytes: usize) -> Vec<u8> {
+        (0..bytes).map(|i| (i * 31 + (i >> 8) * 7 + (i >> 16)).to_le_bytes()[0]).collect()
+    }
+
+    fn everything(parts: &[u64]) -> Wanted {
+        Wanted {
+            sha256: true,
+            md5: true,
+            crc64nvme: true,
+            crc32c: true,
+            crc32: true,
+            composite_at: parts.to_vec(),
+            etag_at: parts.to_vec(),
+        }
+    }
+
+    fn pin(part_bytes: usize) -> Wanted {
+        Wanted { composite_at: vec![part_bytes as u64], ..Wanted::default() }
+    }
+
+    /// A file whose last write lies an hour back, so that any write from now on moves its mtime.
+    fn old_file(content: &[u8]) -> tempfile::NamedTempFile {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), content).unwrap();
+        set_mtime(file.path(), SystemTime::now() - Duration::from_hours(1));
+        file
+    }
+
+    fn set_mtime(path: &Path, to: SystemTime) {
+        let file = OpenOptions::new().write(true).open(path).unwrap();
+        file.set_times(FileTimes::new().set_modified(to)).unwrap();
+    }
+
+    fn overwrite(path: &Path, at: u64, bytes: &[u8]) {
+        OpenOptions::new().write(true).open(path).unwrap().write_all_at(bytes, at).unwrap();
+    }
+
+    // Computed with Python's hashlib and zlib, and with bitwise CRC-32C and CRC-64/NVME that give the check values of
+    // the catalogue for "123456789".
+    #[test]
+    fn digests_equal_those_of_an_independent_implementation() {
+        let cases = [
+            (
+                Vec::new(),
+                "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855",
+                "d41d8cd98f00b204e9800998ecf8427e",
+                0,
+                0,
+                0,
+            ),
+            (
+                b"123456789".to_vec(),
+                "15e2b0d3c33891ebb0f1ef609ec419420c20e320ce94c65fbc8c3312448eb225",
+                "25f9e794323b453885f5181f1b624d0b",
+                0xae8b_1486_0a79_9888,
+                0xe306_9283,
+                0xcbf4_3926,
+            ),
+            (
+                pattern(1000),
+                "67c95b2fe37807a4897fb9ad871d51f033a14d8f3e4c8edf38ec8312238b5ed2",
+                "4334b5638e2807fc3700cb5880c971ef",
+                0xff20_2148_ec36_9c49,
+                0xdd5b_ad35,
+                0x421e_e648,
+            ),
+            (
+                pattern(3 * MIB),
+                "8771b38d66fee936d4cd24012166fc89f64be172bbad92e72cb388cdedab9a19",
+                "c253377124c2288b424cd24ffe90f7c1",
+                0x5a5a_d5cb_6cc3_365c,
+                0x0ca8_d2d6,
+                0x975e_bc87,
+            ),
+            (
+                pattern(3 * MIB + 1),
+                "333c1af0dfc7772793dbc649d16e73759b3d5b8f4c169ab2a89ac0e4b5d52304",
+                "0084451a77033f2329d92e0286d3b937",
+                0x9c65_279f_bfc7_fe89,
+                0x97e0_b471,
+                0x8790_971e,
+            ),
+        ];
+        for (content, sha256, md5, crc64nvme, crc32c, crc32) in cases {
+            let file = old_file(&content);
+            let read = AtomicU64::new(0);
+            let advance = |bytes| {
+                read.fetch_add(bytes, Ordering::Relaxed);
+            };
+            let hashed = hash(file.path(), &everything(&[]), &advance).unwrap();
+            let expected = Digests {
+                sha256: Some(sha256.parse().unwrap()),
+                md5: Some(md5.parse().unwrap()),
+                crc64nvme: Some(crc64nvme),
+                crc32c: Some(crc32c),
+                crc32: Some(crc32),
+                ..Digests::default()
+            };
+            assert_eq!(hashed.digests, expected, "{} bytes", content.len());
+            assert_eq!(hashed.stat, super::super::stat(file.path()).unwrap());
+            // One read, whatever the number of digests.
+            assert_eq!(read.into_inner(), content.len() as u64);
+        }
+    }
+
+    // (file, part size, composite SHA-256, parts, ETag's MD5), computed with Python's hashlib.
+    #[rustfmt::skip]
+    const PARTS: [(usize, usize, &str, u32, &str); 9] = [
+        (0, MIB, "5df6e0e2761359d30a8275058e299fcc0381534545f55cf43e41983f5d4c9456", 1, "59adb24ef3cdbe0297f05b395827453f"),
+        (1000, 7, "96a8214ae1f41a045e9216acb3cfc3d2ac60fd56e352added4e9052953bbf9a5", 143, "65774098eee0b6c5bba2c968abb25319"),
+        (1000, 500, "f5ffba2f108ea92d0362743198735786fe47596f5fbf932a1b9750f53e95700e", 2, "376660386fbc9a93163e66acf2989d32"),
+        (1000, MIB, "5310e17abd27ea9e1793198a8f50e9ef5009c3c566cce6c26b5e810151343966", 1, "5bdebab3f7412777d3f5ce9792bda00a"),
+        (3 * MIB, 500, "d74315b02fa5ac2856b8d284731e359a9018676d98ed181524fe5576dcfac398", 6292, "f6d4846949993d24cf6959e3d5d3956b"),
+        (3 * MIB, MIB, "0a77339a8204f3357b1a5168bdc75ada58415f25329a70a2caff06097b0e3cd9", 3, "a5f7bebee1df1b63a4a1da5f81a3766c"),
+        (3 * MIB, MIB + MIB / 2, "6bdf4efdb43817de3fb42e184f3ad48ac830e170d9a7f83e16a72b91f0624daa", 2, "d1abdba8fdccf19d55749bc903853f04"),
+        (3 * MIB + 1, MIB, "53d466fb121e77fb0611c74adda4229a65c1c9bff161fa87857ad685d08db3ea", 4, "224c3e5747aeabe372f659c1966d52bc"),
+        (3 * MIB + 1, MIB + MIB / 2, "96b3095f628d599d904f4bc0d81e8510a75026b55c5961db0ed69a996b4a297f", 3, "0a440eb8df776403a139abfbeaa696b1"),
+    ];
+
+    #[test]
+    fn parts_end_where_s3_ends_them() {
+        for (bytes, part, composite, count, etag) in PARTS {
+            let file = old_file(&pattern(bytes));
+            let part = part as u64;
+            let digests = hash(file.path(), &everything(&[part]), &|_| ()).unwrap().digests;
+            assert_eq!(digests.composites[&part], (composite.parse().unwrap(), count), "{bytes} in {part}");
+            assert_eq!(digests.etags[&part], (etag.parse().unwrap(), count), "{bytes} in {part}");
+            assert_eq!(u64::from(count), part_count(bytes as u64, part));
+        }
+    }
+
+    #[test]
+    fn parts_hashed_in_parallel_give_the_same_composite() {
+        let mut parallel = 0;
+        for (bytes, part, composite, count, _) in PARTS {
+            let file = old_file(&pattern(bytes));
+            let wanted = pin(part);
+            parallel += u32::from(parallel_at(&wanted, bytes as u64).is_some());
+            let read = AtomicU64::new(0);
+            let advance = |bytes| {
+                read.fetch_add(bytes, Ordering::Relaxed);
+            };
+            let digests = hash(file.path(), &wanted, &advance).unwrap().digests;
+            assert_eq!(digests.composites[&(part as u64)], (composite.parse().unwrap(), count), "{bytes} in {part}");
+            assert_eq!(read.into_inner(), bytes as u64);
+        }
+        assert_eq!(parallel, 4, "the cases no longer reach the parallel road");
+    }
+
+    /// Hashes a file of 3 MiB, in one stream and in parallel parts, that is struck once while it is read.
+    fn struck(strike: impl Fn(&Path) + Sync) -> [Result<LocalFile, FileError>; 2] {
+        [everything(&[]), pin(MIB)].map(|wanted| {
+            let file = old_file(&pattern(3 * MIB));
+            let first = std::sync::Once::new();
+            hash(file.path(), &wanted, &|_| first.call_once(|| strike(file.path())))
+        })
+    }
+
+    #[test]
+    fn a_file_that_changes_while_it_is_read_has_no_digests() {
+        let resize = |path: &Path, bytes: usize| {
+            OpenOptions::new().write(true).open(path).unwrap().set_len(bytes as u64).unwrap();
+        };
+        type Strike<'a> = (&'a str, &'a (dyn Fn(&Path) + Sync));
+        let strikes: [Strike; 4] = [
+            ("grows", &|path| overwrite(path, 3 * MIB as u64, b"x")),
+            ("shrinks", &|path| resize(path, 2 * MIB)),
+            ("empties", &|path| resize(path, 0)),
+            ("same length, other content", &|path| overwrite(path, 5, b"x")),
+        ];
+        for (name, strike) in strikes {
+            for result in struck(strike) {
+                assert!(matches!(result, Err(FileError::ChangedWhileRead)), "{name}: {result:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_change_whose_mtime_was_put_back_is_seen_by_its_ctime() {
+        for result in struck(|path| {
+            let before = std::fs::metadata(path).unwrap();
+            // The kernel's clock ticks; strike until it did.
+            loop {
+                overwrite(path, 5, b"x");
+                set_mtime(path, before.modified().unwrap());
+                let now = std::fs::metadata(path).unwrap();
+                if (now.ctime(), now.ctime_nsec()) != (before.ctime(), before.ctime_nsec()) {
+                    break;
+                }
+            }
+        }) {
+            assert!(matches!(result, Err(FileError::ChangedWhileRead)), "{result:?}");
+        }
+    }
+
+    #[test]
+    fn a_file_that_is_longer_than_it_says_is_refused() {
+        let result = hash(Path::new("/proc/self/status"), &everything(&[]), &|_| ());
+        assert!(matches!(result, Err(FileError::ChangedWhileRead)), "{result:?}");
+    }
+
+    #[test]
+    fn nothing_wanted_reads_nothing() {
+        let file = old_file(b"x");
+        let hashed = hash(file.path(), &Wanted::default(), &|_| panic!("read")).unwrap();
+        assert_eq!((hashed.stat.size, hashed.digests), (1, Digests::default()));
+    }
+
+    #[test]
+    fn every_job_is_answered_once_under_its_own_number() {
+        let dir = tempfile::tempdir().unwrap();
+        let jobs = (0..40)
+            .map(|index| {
+                let path = dir.path().join(index.to_string());
+                // One in ten is missing, two are in parts.
+                if index % 10 != 0 {
+                    let bytes = if index % 17 == 1 { 2 * MIB + index } else { index };
+                    std::fs::write(&path, pattern(bytes)).unwrap();
+                }
+                let wanted = if index % 17 == 1 { pin(MIB) } else { everything(&[]) };
+                Job { index, path, wanted }
+            })
+            .collect::<Vec<_>>();
+        let expected: Vec<_> = jobs.iter().map(|job| hash(&job.path, &job.wanted, &|_| ()).ok()).collect();
+        let answers = Mutex::new(vec![Vec::new(); jobs.len()]);
+        hash_all(jobs, 3, |_| (), |index, result| answers.lock().unwrap()[index].push(result.ok())).unwrap();
+        let answers = answers.into_inner().unwrap();
+        assert!(answers.iter().all(|answers| answers.len() == 1));
+        assert_eq!(answers.concat(), expected);
+        assert_eq!(expected.iter().filter(|answer| answer.is_none()).count(), 4);
+    }
+}
