@@ -134,6 +134,8 @@ mod tests {
 
     const MIB: usize = 1 << 20;
 
+    type Strike<'a> = (&'a str, &'a (dyn Fn(&Path) + Sync));
+
     fn pattern(bytes: usize) -> Vec<u8> {
         (0..bytes).map(|i| (i * 31 + (i >> 8) * 7 + (i >> 16)).to_le_bytes()[0]).collect()
     }
@@ -297,7 +299,6 @@ mod tests {
         let resize = |path: &Path, bytes: usize| {
             OpenOptions::new().write(true).open(path).unwrap().set_len(bytes as u64).unwrap();
         };
-        type Strike<'a> = (&'a str, &'a (dyn Fn(&Path) + Sync));
         let strikes: [Strike; 4] = [
             ("grows", &|path| overwrite(path, 3 * MIB as u64, b"x")),
             ("shrinks", &|path| resize(path, 2 * MIB)),

@@ -167,6 +167,22 @@ pub struct Row {
     pub write_id: String,
 }
 
+/// The whole rows of CSV text, each with its line end: a line break inside quotes (RFC 4180) ends none. A last row
+/// without its line end was torn by a crash and is left out.
+pub fn whole_rows(csv: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let mut rest = csv;
+    std::iter::from_fn(move || {
+        let mut quoted = false;
+        let end = rest.iter().position(|byte| {
+            quoted ^= *byte == b'"';
+            *byte == b'\n' && !quoted
+        })?;
+        let (row, later) = rest.split_at(end + 1);
+        rest = later;
+        Some(row)
+    })
+}
+
 /// How many rows ended how.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
 pub struct Tally {
@@ -218,5 +234,20 @@ impl Tally {
     #[must_use]
     pub fn rows(&self) -> u64 {
         Outcome::ALL.iter().map(|outcome| self.of(*outcome)).sum()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_row_ends_at_a_line_end_outside_quotes_and_nowhere_else() {
+        let rows = |csv: &'static str| whole_rows(csv.as_bytes()).collect::<Vec<_>>();
+        assert_eq!(rows("a,b\r\nc,d\r\n"), [b"a,b\r\n", b"c,d\r\n"]);
+        assert_eq!(rows("\"a\r\n\"\"b\",c\r\nd\n"), [&b"\"a\r\n\"\"b\",c\r\n"[..], b"d\n"]);
+        for torn in ["", "a,b", "a,b\r", "\"a\r\n", "\"a\"\"\r\n"] {
+            assert_eq!(rows(torn), Vec::<&[u8]>::new(), "{torn:?}");
+        }
     }
 }

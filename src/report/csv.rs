@@ -1,0 +1,365 @@
+//! The report's one durable form: RFC 4180, one header, one row an entry. Writes and reads text, never files.
+
+use std::io::Read;
+
+use crate::model::entry::{Flaw, Place};
+use crate::model::row::{REPORT_FORMAT, Row, whole_rows};
+
+/// The columns of format 1, in order. New ones come only at the end, with a new format number.
+pub const COLUMNS: [&str; 32] = [
+    "format",
+    "run_id",
+    "plan_digest",
+    "entry",
+    "place",
+    "source",
+    "target",
+    "endpoint",
+    "region",
+    "owner",
+    "bucket",
+    "key",
+    "rule",
+    "action",
+    "reason",
+    "outcome",
+    "size_bytes",
+    "sha256",
+    "checksum",
+    "etag_before",
+    "version_before",
+    "etag_after",
+    "version_after",
+    "guard",
+    "attempts",
+    "started_at",
+    "duration_ms",
+    "http_status",
+    "error_code",
+    "message",
+    "request_id",
+    "write_id",
+];
+
+/// One encoded row with its line end.
+#[must_use]
+pub fn line(row: &Row) -> String {
+    let Row {
+        format,
+        run_id,
+        plan_digest,
+        entry,
+        place,
+        source,
+        target,
+        endpoint,
+        region,
+        owner,
+        bucket,
+        key,
+        rule,
+        action,
+        reason,
+        outcome,
+        size_bytes,
+        sha256,
+        checksum,
+        etag_before,
+        version_before,
+        etag_after,
+        version_after,
+        guard,
+        attempts,
+        started_at,
+        duration_ms,
+        http_status,
+        error_code,
+        message,
+        request_id,
+        write_id,
+    } = row;
+    encode(&[
+        &format.to_string(),
+        run_id,
+        plan_digest,
+        &entry.to_string(),
+        place,
+        source,
+        target,
+        endpoint,
+        region,
+        owner,
+        bucket,
+        key,
+        rule,
+        action,
+        reason,
+        outcome.name(),
+        &number(*size_bytes),
+        sha256,
+        checksum,
+        etag_before,
+        version_before,
+        etag_after,
+        version_after,
+        guard.map_or("", |guard| guard.name()),
+        &attempts.to_string(),
+        started_at,
+        &number(*duration_ms),
+        &number(http_status.map(u64::from)),
+        error_code,
+        message,
+        request_id,
+        write_id,
+    ])
+}
+
+/// The header with its line end.
+#[must_use]
+pub fn header() -> String {
+    encode(&COLUMNS)
+}
+
+fn number(number: Option<u64>) -> String {
+    number.map_or_else(String::new, |number| number.to_string())
+}
+
+// By hand, and not by the csv crate's writer, whose every call may fail: a row of evidence is encoded or it does not
+// compile. The crate reads what this writes, in the tests too.
+fn encode(fields: &[&str; COLUMNS.len()]) -> String {
+    let mut line = String::with_capacity(fields.iter().map(|field| field.len() + 1).sum::<usize>() + 8);
+    for (i, field) in fields.iter().enumerate() {
+        if i > 0 {
+            line.push(',');
+        }
+        if field.contains(['"', ',', '\r', '\n']) {
+            line.push('"');
+            line.push_str(&field.replace('"', "\"\""));
+            line.push('"');
+        } else {
+            line.push_str(field);
+        }
+    }
+    line.push_str("\r\n");
+    line
+}
+
+/// What a reader makes of a last row without its line end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Tail {
+    /// A finished report has none: it is read as it stands.
+    Whole,
+    /// A crash may have torn it: it is left out.
+    MayBeTorn,
+}
+
+/// Reads a report. `name` is what flaws call it. Every flaw is told, not only the first.
+pub fn read(name: &str, mut from: impl Read, tail: Tail) -> Result<Vec<Row>, Vec<Flaw>> {
+    let flaw = |line: u64, message: String| Flaw {
+        place: Place { file: name.into(), line: u32::try_from(line).unwrap_or(0) },
+        message,
+    };
+    let mut text = Vec::new();
+    from.read_to_end(&mut text).map_err(|error| vec![flaw(0, format!("cannot be read: {error}"))])?;
+    if tail == Tail::MayBeTorn {
+        let whole = whole_rows(&text).map(<[u8]>::len).sum();
+        text.truncate(whole);
+    }
+    let mut reader = ::csv::ReaderBuilder::new().has_headers(false).flexible(true).from_reader(text.as_slice());
+    let mut records = reader.records();
+    match records.next() {
+        Some(Ok(header)) if header == COLUMNS[..] => {}
+        Some(Ok(header)) if header.len() > COLUMNS.len() && header.iter().zip(COLUMNS).all(|(a, b)| a == b) => {
+            return Err(vec![flaw(1, "has columns of a newer noclobber; read it with that version".into())]);
+        }
+        Some(Ok(_) | Err(_)) | None => {
+            return Err(vec![flaw(1, "not a noclobber report: its first line is not the report's header".into())]);
+        }
+    }
+    let header = ::csv::StringRecord::from(COLUMNS.to_vec());
+    let mut rows = Vec::new();
+    let mut flaws = Vec::new();
+    let mut lines = Lines { text: &text, at: 0, line: 1 };
+    for record in records {
+        let (position, message) = match record {
+            Ok(record) => match row(&record, &header) {
+                Ok(row) => {
+                    rows.push(row);
+                    continue;
+                }
+                Err(message) => (record.position().cloned(), message),
+            },
+            Err(error) => (error.position().cloned(), error.to_string()),
+        };
+        flaws.push(flaw(position.map_or(0, |position| lines.of(position.byte())), message));
+    }
+    if flaws.is_empty() { Ok(rows) } else { Err(flaws) }
+}
+
+/// Counts lines on the way through a text. The csv crate's own count is one behind after CRLF.
+struct Lines<'a> {
+    text: &'a [u8],
+    at: usize,
+    line: u64,
+}
+
+impl Lines<'_> {
+    /// The line of the record that begins at, or just before, a line end at `byte`. Never goes back.
+    fn of(&mut self, byte: u64) -> u64 {
+        let byte = usize::try_from(byte).unwrap_or(usize::MAX);
+        while let Some(c) = self.text.get(self.at)
+            && (self.at < byte || matches!(c, b'\r' | b'\n'))
+        {
+            self.line += u64::from(*c == b'\n');
+            self.at += 1;
+        }
+        self.line
+    }
+}
+
+fn row(record: &::csv::StringRecord, header: &::csv::StringRecord) -> Result<Row, String> {
+    match record.get(0).unwrap_or("").parse() {
+        Ok(REPORT_FORMAT) => {}
+        Ok(newer) if newer > REPORT_FORMAT => {
+            return Err(format!("format {newer} is of a newer noclobber; read it with that version"));
+        }
+        Ok(_) | Err(_) => return Err("has no format number that a report can have".into()),
+    }
+    if record.len() != header.len() {
+        return Err(format!("has {} columns where a report has {}", record.len(), header.len()));
+    }
+    record.deserialize(Some(header)).map_err(|error| match error.kind() {
+        ::csv::ErrorKind::Deserialize { err, .. } => {
+            let column = err.field().and_then(|i| usize::try_from(i).ok()).and_then(|i| COLUMNS.get(i));
+            format!("{}: {}", column.unwrap_or(&"row"), err.kind())
+        }
+        _ => error.to_string(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::model::row::{Guard, Outcome};
+    use crate::report::samples;
+
+    const NAME: &str = "report.csv";
+
+    fn text(rows: &[Row]) -> String {
+        header() + &rows.iter().map(line).collect::<String>()
+    }
+
+    fn flaws(text: &str) -> Vec<String> {
+        read(NAME, text.as_bytes(), Tail::Whole).unwrap_err().iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn columns_are_those_of_the_contract_and_of_the_row() {
+        assert_eq!(
+            header(),
+            "format,run_id,plan_digest,entry,place,source,target,endpoint,region,owner,bucket,key,rule,action,reason,\
+             outcome,size_bytes,sha256,checksum,etag_before,version_before,etag_after,version_after,guard,attempts,\
+             started_at,duration_ms,http_status,error_code,message,request_id,write_id\r\n"
+        );
+        let mut by_serde = ::csv::WriterBuilder::new().terminator(::csv::Terminator::CRLF).from_writer(Vec::new());
+        by_serde.serialize(samples::row(7, Outcome::SourceChanged)).unwrap();
+        let by_serde = String::from_utf8(by_serde.into_inner().unwrap()).unwrap();
+        assert_eq!(text(&[samples::row(7, Outcome::SourceChanged)]), by_serde);
+    }
+
+    #[test]
+    fn a_row_is_one_line_that_a_ticket_can_quote() {
+        let row = Row {
+            key: "a \"b\",c\r\nd".into(),
+            sha256: String::new(),
+            checksum: String::new(),
+            size_bytes: None,
+            guard: None,
+            ..samples::row(3, Outcome::NotAttempted)
+        };
+        let digest = "ab".repeat(32);
+        assert_eq!(
+            line(&row),
+            format!(
+                "1,0198-run,sha256:{digest},3,nightly.yaml:3,out/3.csv,default,https://s3.eu-west-1.amazonaws.com,\
+                 eu-west-1,111122223333,finance,\"a \"\"b\"\",c\r\nd\",if-changed,replace,differs,not-attempted,,,,\
+                 before-3,v3-before,after-3,v3-after,,1,2026-07-01T02:00:00.000Z,1500,200,,,request-3,0198-run-3\r\n"
+            )
+        );
+    }
+
+    #[test]
+    fn every_outcome_and_guard_survives_the_file() {
+        let guards = [None, Some(Guard::Atomic), Some(Guard::Tested), Some(Guard::CheckFirst)];
+        let rows: Vec<_> = Outcome::ALL
+            .into_iter()
+            .flat_map(|outcome| guards.map(|guard| Row { guard, ..samples::row(1, outcome) }))
+            .collect();
+        assert_eq!(read(NAME, text(&rows).as_bytes(), Tail::Whole), Ok(rows));
+    }
+
+    #[test]
+    fn what_is_no_report_of_this_format_is_refused() {
+        let good = text(&[samples::row(1, Outcome::Created)]);
+        let not = "report.csv:1: not a noclobber report: its first line is not the report's header";
+        assert_eq!(flaws(""), [not]);
+        assert_eq!(flaws("a,b\r\n"), [not]);
+        assert_eq!(flaws(&good.replacen("run_id,plan_digest", "plan_digest,run_id", 1)), [not]);
+        assert_eq!(
+            flaws(&good.replacen("write_id\r\n", "write_id,weather\r\n", 1)),
+            ["report.csv:1: has columns of a newer noclobber; read it with that version"]
+        );
+        assert_eq!(
+            flaws(&good.replacen("\r\n1,", "\r\n2,", 1)),
+            ["report.csv:2: format 2 is of a newer noclobber; read it with that version"]
+        );
+    }
+
+    #[test]
+    fn every_bad_row_is_named_by_its_line() {
+        let bad = text(&[
+            Row { key: "two\nlines".into(), ..samples::row(1, Outcome::Created) },
+            samples::row(2, Outcome::Kept),
+            samples::row(3, Outcome::Lost),
+        ]);
+        let bad = bad.replace(",kept,", ",perhaps,").replace(",200,", ",many,") + "1,short\r\nx\r\n";
+        assert_eq!(
+            flaws(&bad),
+            [
+                "report.csv:2: http_status: invalid digit found in string",
+                "report.csv:4: row: unknown variant `perhaps`, expected one of `created`, `replaced`, `unchanged`, \
+                 `kept`, `refused`, `lost`, `stale`, `source-changed`, `failed`, `unknown`, `not-attempted`",
+                "report.csv:5: http_status: invalid digit found in string",
+                "report.csv:6: has 2 columns where a report has 32",
+                "report.csv:7: has no format number that a report can have",
+            ]
+        );
+    }
+
+    #[test]
+    fn a_torn_last_row_is_left_out_only_when_asked() {
+        let rows = [samples::row(1, Outcome::Created), samples::row(2, Outcome::Created)];
+        let whole = text(&rows);
+        let first = text(&rows[..1]).len();
+        // A cut inside the last column leaves 32 columns: only the missing line end tells.
+        for cut in [1, 2, 3, 20, whole.len() - first - 1] {
+            let torn = &whole[..whole.len() - cut];
+            let expected = if cut == 0 { &rows[..] } else { &rows[..1] };
+            assert_eq!(read(NAME, torn.as_bytes(), Tail::MayBeTorn).as_deref(), Ok(expected), "{cut}");
+        }
+        assert!(read(NAME, &whole.as_bytes()[..whole.len() - 60], Tail::Whole).is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_in_a_row_survives_the_file(key in any::<String>(), message in "[\"',\r\n\t;= ]{0,12}", entry: u64) {
+            let row = Row { key, message, ..samples::row(entry, Outcome::Failed) };
+            let rows = vec![row.clone(), row];
+            let text = text(&rows);
+            prop_assert_eq!(whole_rows(text.as_bytes()).count(), 3);
+            prop_assert_eq!(read(NAME, text.as_bytes(), Tail::Whole), Ok(rows));
+        }
+    }
+}

@@ -1,0 +1,387 @@
+//! The report as a page for a change ticket: the summary, then what needs a person, then what was buried and how to get
+//! it back, then the rest, folded. Nothing that a key or a server says can be markup.
+
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::tally;
+use crate::model::row::{Guard, Outcome, Row};
+use crate::model::text;
+
+/// The page is shorter, in bytes as in characters: a comment on the usual forges and trackers takes no more.
+pub const LIMIT_BYTES: usize = 65_535;
+/// Kept back for each later section's heading and for its word on what was cut.
+const RESERVE_BYTES: usize = 400;
+
+/// Renders a report. What did not fit is said where it is missing; the CSV has it all.
+#[must_use]
+pub fn render(rows: &[Row]) -> String {
+    let mut page = summary(rows);
+    let problems: Vec<_> = rows.iter().filter(|row| !row.outcome.is_success()).collect();
+    let replaced: Vec<_> = rows.iter().filter(|row| row.outcome == Outcome::Replaced).collect();
+    let rest: Vec<_> = rows.iter().filter(|row| row.outcome.is_success() && row.outcome != Outcome::Replaced).collect();
+
+    // Neither long section may crowd the other out: each has at least half of what the summary leaves.
+    let left = LIMIT_BYTES.saturating_sub(page.len() + 3 * RESERVE_BYTES);
+    let need = |rows: &[&Row], line: fn(&Row) -> String| rows.iter().map(|row| line(row).len()).sum::<usize>();
+    let for_problems = left.saturating_sub(need(&replaced, replaced_line).min(left / 2));
+    section(&mut page, &PROBLEMS, &problems, for_problems);
+    let left = LIMIT_BYTES.saturating_sub(page.len() + 2 * RESERVE_BYTES);
+    section(&mut page, &REPLACED, &replaced, left);
+    let left = LIMIT_BYTES.saturating_sub(page.len() + RESERVE_BYTES);
+    section(&mut page, &REST, &rest, left);
+    page
+}
+
+struct Section {
+    heading: &'static str,
+    columns: &'static str,
+    line: fn(&Row) -> String,
+    folded: bool,
+}
+
+const PROBLEMS: Section = Section {
+    heading: "Needs attention",
+    columns: "| # | Outcome | Object | Source | What happened |\n|--:|---|---|---|---|\n",
+    line: problem_line,
+    folded: false,
+};
+
+const REPLACED: Section = Section {
+    heading: "Replaced: what was there, and how to get it back",
+    columns: "| # | Object | Source | Before | Now | To get it back |\n|--:|---|---|---|---|---|\n",
+    line: replaced_line,
+    folded: false,
+};
+
+const REST: Section = Section {
+    heading: "Everything else",
+    columns: "| # | Outcome | Object | Size | Checksum |\n|--:|---|---|--:|---|\n",
+    line: rest_line,
+    folded: true,
+};
+
+fn section(page: &mut String, section: &Section, rows: &[&Row], room_bytes: usize) {
+    let Section { heading, columns, line, folded } = section;
+    if rows.is_empty() {
+        return;
+    }
+    let count = text::count(rows.len() as u64);
+    if *folded {
+        let _ = write!(page, "\n<details><summary>{heading} ({count})</summary>\n\n{columns}");
+    } else {
+        let _ = write!(page, "\n### {heading} ({count})\n\n{columns}");
+    }
+    let end = page.len() + room_bytes;
+    let mut shown = 0;
+    for row in rows {
+        let line = line(row);
+        if page.len() + line.len() > end {
+            break;
+        }
+        page.push_str(&line);
+        shown += 1;
+    }
+    if shown < rows.len() {
+        let cut = text::count((rows.len() - shown) as u64);
+        let _ = write!(
+            page,
+            "\n**Cut: {cut} of these {count} rows are not shown, for length. The CSV report has them all.**\n"
+        );
+    }
+    if *folded {
+        page.push_str("\n</details>\n");
+    }
+}
+
+fn summary(rows: &[Row]) -> String {
+    let tally = tally(rows);
+    let problems = rows.iter().filter(|row| !row.outcome.is_success()).count();
+    let mut page = String::from("## noclobber report\n\n");
+    let _ = match (rows.len(), problems) {
+        (0, _) => writeln!(page, "**No rows.**"),
+        (_, 0) => writeln!(page, "**Complete.** Every row ended as it should."),
+        (_, 1) => writeln!(page, "**Incomplete: 1 row needs attention.**"),
+        (_, n) => writeln!(page, "**Incomplete: {} rows need attention.**", text::count(n as u64)),
+    };
+    page.push_str("\n| Outcome | Rows |\n|---|--:|\n");
+    for outcome in Outcome::ALL {
+        let count = tally.of(outcome);
+        // The plan's five numbers stand here always, so that the two can be laid side by side.
+        let planned = matches!(
+            outcome,
+            Outcome::Created | Outcome::Replaced | Outcome::Unchanged | Outcome::Kept | Outcome::Refused
+        );
+        if planned || count > 0 {
+            let _ = writeln!(page, "| {outcome} | {} |", text::count(count));
+        }
+    }
+    page.push_str("\n| | |\n|---|---|\n");
+    fact(&mut page, "Run", rows.iter().map(|row| code(&row.run_id)));
+    fact(&mut page, "Plan", rows.iter().map(|row| code(&row.plan_digest)));
+    fact(&mut page, "Bucket", rows.iter().map(bucket));
+    if let Some((first, last)) = times(rows) {
+        let _ = writeln!(page, "| Started | {first} |\n| Ended | {last} |");
+    }
+    let _ = writeln!(page, "| Stored | {} ({} bytes) |", text::bytes(tally.bytes), text::count(tally.bytes));
+    fact(&mut page, "Guard", rows.iter().filter_map(|row| row.guard).map(guard));
+    page
+}
+
+/// One line of the summary: the distinct values, the first few of them.
+fn fact(page: &mut String, name: &str, values: impl Iterator<Item = String>) {
+    const SHOWN: usize = 5;
+    const LONGEST_BYTES: usize = 2000;
+    let fit = |value: String| if value.len() > LONGEST_BYTES { "(too long to show)".into() } else { value };
+    let values: BTreeSet<_> = values.filter(|value| !value.is_empty()).map(fit).collect();
+    if values.is_empty() {
+        return;
+    }
+    let shown: Vec<_> = values.iter().take(SHOWN).map(String::as_str).collect();
+    let more = if values.len() > SHOWN { format!("<br>and {} more", values.len() - SHOWN) } else { String::new() };
+    let _ = writeln!(page, "| {name} | {}{more} |", shown.join("<br>"));
+}
+
+fn bucket(row: &Row) -> String {
+    let owner = if row.owner.is_empty() { String::new() } else { format!(", owner {}", code(&row.owner)) };
+    format!("{} at {} in {}{owner}", code(&row.bucket), code(&row.endpoint), code(&row.region))
+}
+
+fn guard(guard: Guard) -> String {
+    match guard {
+        Guard::Atomic => "atomic: S3's own contract held each write's condition",
+        Guard::Tested => "tested: the server refused a probe; that it is atomic is not proven",
+        Guard::CheckFirst => "check-first: a look before each write, which is not atomic",
+    }
+    .into()
+}
+
+/// When the first row was started and the last one ended.
+fn times(rows: &[Row]) -> Option<(String, String)> {
+    let started = |row: &Row| row.started_at.parse::<Timestamp>().ok();
+    let ended = |row: &Row| {
+        let took = SignedDuration::from_millis(i64::try_from(row.duration_ms.unwrap_or(0)).ok()?);
+        started(row)?.checked_add(took).ok()
+    };
+    let first = rows.iter().filter_map(started).min()?;
+    let last = rows.iter().filter_map(ended).max()?;
+    Some((format!("{first:.3}"), format!("{last:.3}")))
+}
+
+fn problem_line(row: &Row) -> String {
+    let mut what = Vec::new();
+    if !row.message.is_empty() {
+        what.push(plain(&row.message));
+    }
+    let status = row.http_status.map(|status| status.to_string()).unwrap_or_default();
+    let answer = [status, row.error_code.clone()].into_iter().filter(|s| !s.is_empty()).collect::<Vec<_>>().join(" ");
+    if !answer.is_empty() {
+        what.push(format!("answer {}", code(&answer)));
+    }
+    for (name, value) in [
+        ("planned against ETag", &row.etag_before),
+        ("planned against version", &row.version_before),
+        ("ETag now", &row.etag_after),
+        ("version now", &row.version_after),
+        ("request", &row.request_id),
+        ("write id", &row.write_id),
+    ] {
+        if !value.is_empty() {
+            what.push(format!("{name} {}", code(value)));
+        }
+    }
+    let (object, source, place) = (object(row), code(&row.source), plain(&row.place));
+    format!("| {} | **{}** | {object} | {source}<br>{place} | {} |\n", row.entry, row.outcome, what.join("<br>"))
+}
+
+fn replaced_line(row: &Row) -> String {
+    let side = |etag: &str, version: &str| {
+        let etag = if etag.is_empty() { "unknown".into() } else { code(etag) };
+        let version = if version.is_empty() { "none".into() } else { code(version) };
+        format!("ETag {etag}<br>version {version}")
+    };
+    let before = side(&row.etag_before, &row.version_before);
+    let now = side(&row.etag_after, &row.version_after);
+    // Where versioning is suspended, every write goes to the version named `null`, and takes the old one's place.
+    let back = if row.version_before.is_empty() {
+        "not versioned: cannot be got back".into()
+    } else if row.version_before == row.version_after {
+        "versioning is suspended: cannot be got back".into()
+    } else {
+        format!("copy version {} over the key", code(&row.version_before))
+    };
+    let (object, source) = (object(row), code(&row.source));
+    format!("| {} | {object} | {source} | {before} | {now} | {back} |\n", row.entry)
+}
+
+fn rest_line(row: &Row) -> String {
+    let size = row.size_bytes.map(text::bytes).unwrap_or_default();
+    let note = if row.message.is_empty() { String::new() } else { format!("<br>{}", plain(&row.message)) };
+    let (object, checksum) = (object(row), code(&row.checksum));
+    format!("| {} | {}{note} | {object} | {size} | {checksum} |\n", row.entry, row.outcome)
+}
+
+fn object(row: &Row) -> String {
+    code(&format!("s3://{}/{}", row.bucket, row.key))
+}
+
+/// Text in fixed width. Not a backtick span: inside one, a `|` cannot be made safe in every renderer.
+fn code(text: &str) -> String {
+    if text.is_empty() { String::new() } else { format!("<code>{}</code>", plain(text)) }
+}
+
+/// Text that is nothing but text, in a table cell or anywhere else: hidden characters shown, markup as entities.
+fn plain(raw: &str) -> String {
+    let shown = text::escape(raw);
+    let mut safe = String::with_capacity(shown.len() + 16);
+    let mut before = ' ';
+    for (at, c) in shown.char_indices() {
+        let later = &shown[at + c.len_utf8()..];
+        match c {
+            // The one mark that is common in keys; the short escape keeps the source readable.
+            '_' => safe.push_str("\\_"),
+            // Two spaces would be shown as one, and one at an end as none: another key.
+            ' ' if before == ' ' || later.is_empty() => safe.push_str("&nbsp;"),
+            // Bare addresses become links by themselves.
+            ':' if later.starts_with("//") => safe.push_str("&#58;"),
+            '.' if safe.as_bytes().last_chunk::<3>().is_some_and(|end| end.eq_ignore_ascii_case(b"www")) => {
+                safe.push_str("&#46;");
+            }
+            ' ' | '-' | '.' | '/' | '=' | '+' | ',' | ':' | ';' | '(' | ')' | '%' | '?' => safe.push(c),
+            c if c.is_ascii_punctuation() => {
+                let _ = write!(safe, "&#{};", u32::from(c));
+            }
+            c => safe.push(c),
+        }
+        before = c;
+    }
+    safe
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::report::samples;
+
+    #[test]
+    fn a_page_shows_the_summary_then_problems_then_what_was_buried_then_the_rest() {
+        let rows = [
+            samples::row(1, Outcome::Created),
+            samples::row(2, Outcome::Replaced),
+            Row { version_before: String::new(), version_after: String::new(), ..samples::row(3, Outcome::Replaced) },
+            Row { guard: None, started_at: String::new(), ..samples::row(4, Outcome::Unchanged) },
+            Row {
+                http_status: Some(412),
+                error_code: "PreconditionFailed".into(),
+                message: "somebody else wrote first; theirs is intact".into(),
+                started_at: "2026-07-01T02:00:03.250Z".into(),
+                etag_before: String::new(),
+                version_before: String::new(),
+                ..samples::row(5, Outcome::Lost)
+            },
+        ];
+        insta::assert_snapshot!(render(&rows));
+    }
+
+    #[test]
+    fn a_complete_run_says_so_and_an_empty_report_too() {
+        let page = render(&[samples::row(1, Outcome::Created)]);
+        assert!(page.contains("**Complete.** Every row ended as it should."));
+        assert!(!page.contains("###"));
+        assert!(render(&[]).contains("**No rows.**"));
+    }
+
+    #[test]
+    fn every_outcome_that_is_no_success_is_shown_in_full() {
+        for outcome in Outcome::ALL {
+            let page = render(&[Row { message: "the reason".into(), ..samples::row(1, outcome) }]);
+            assert_eq!(page.contains("### Needs attention (1)"), !outcome.is_success(), "{outcome}");
+            assert_eq!(page.contains("### Replaced"), outcome == Outcome::Replaced, "{outcome}");
+        }
+    }
+
+    #[test]
+    fn a_null_version_that_was_written_over_cannot_be_got_back() {
+        let null = |after: &str| Row {
+            version_before: "null".into(),
+            version_after: after.into(),
+            ..samples::row(1, Outcome::Replaced)
+        };
+        assert!(render(&[null("null")]).contains("versioning is suspended: cannot be got back"));
+        assert!(render(&[null("v2")]).contains("copy version <code>null</code> over the key"));
+    }
+
+    #[test]
+    fn a_page_that_is_too_long_is_cut_and_says_what_was_cut() {
+        let outcomes = [Outcome::Failed, Outcome::Replaced, Outcome::Created].into_iter().cycle();
+        let rows: Vec<_> = (1..=3000).zip(outcomes).map(|(n, outcome)| samples::row(n, outcome)).collect();
+        let page = render(&rows);
+        assert!(page.len() < LIMIT_BYTES && page.len() > LIMIT_BYTES - 2000, "{}", page.len());
+        let shown = |mark: &str| page.matches(mark).count();
+        let cut: Vec<usize> = page
+            .lines()
+            .filter_map(|line| line.strip_prefix("**Cut: ")?.split(' ').next()?.replace(',', "").parse().ok())
+            .collect();
+        // Both long sections have their share; every row is shown or counted as cut.
+        assert_eq!(cut.len(), 3);
+        assert!(shown("| **failed** |") > 50 && shown("copy version") > 50);
+        assert_eq!(shown("| **failed** |") + cut[0], 1000);
+        assert_eq!(shown("copy version") + cut[1], 1000);
+        assert!(page.ends_with("</details>\n"));
+    }
+
+    #[test]
+    fn rows_too_long_for_any_page_do_not_break_it() {
+        let key = "|`<".repeat(40_000);
+        let long = |n| Row { key: key.clone(), run_id: format!("{key}{n}"), ..samples::row(n, Outcome::Failed) };
+        let rows: Vec<_> = (1..9).map(long).collect();
+        let page = render(&rows);
+        assert!(page.len() < LIMIT_BYTES);
+        assert!(page.contains("**Cut: 8 of these 8 rows"));
+    }
+
+    #[test]
+    fn nothing_said_in_a_row_is_markup() {
+        let evil = "a|b`c<script>alert(1)</script>\r\n| 9 | created | x |\u{202e}\u{1b}[2J**x**_y_[l](http://e.example)\
+                    \\|&amp;~~#1@me www.e.example  end ";
+        assert_eq!(
+            plain(evil),
+            "a&#124;b&#96;c&#60;script&#62;alert(1)&#60;/script&#62;&#92;r&#92;n&#124; 9 &#124; created &#124; x \
+             &#124;&#92;u&#123;202e&#125;&#92;u&#123;1b&#125;&#91;2J&#42;&#42;x&#42;&#42;\\_y\\_&#91;l&#93;\
+             (http&#58;//e.example)&#92;&#92;&#124;&#38;amp;&#126;&#126;&#35;1&#64;me www&#46;e.example &nbsp;end&nbsp;"
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_can_add_a_cell_a_row_or_a_tag(evil in "[|`<>&\\\\\r\n\t*_~#!\\[\\](){}:/.@a-c \u{202e}\u{2028}]{0,40}") {
+            let tame = samples::row(1, Outcome::Unknown);
+            let row = Row {
+                run_id: evil.clone(), plan_digest: evil.clone(), place: evil.clone(), source: evil.clone(),
+                endpoint: evil.clone(), region: evil.clone(), owner: evil.clone(), bucket: evil.clone(),
+                key: evil.clone(), etag_before: evil.clone(), version_before: evil.clone(), etag_after: evil.clone(),
+                version_after: evil.clone(), error_code: evil.clone(), message: evil.clone(),
+                request_id: evil.clone(), write_id: evil, ..tame.clone()
+            };
+            for outcome in [Outcome::Unknown, Outcome::Replaced, Outcome::Kept] {
+                let page = render(&[Row { outcome, ..row.clone() }]);
+                let model = render(&[Row { outcome, message: "m".into(), error_code: "c".into(), ..tame.clone() }]);
+                // An empty value may leave a fact out, never add a line.
+                prop_assert!(page.lines().count() <= model.lines().count());
+                let cells = |page: &str| {
+                    page.lines().filter(|l| l.starts_with("| 1 |")).map(|l| l.matches('|').count()).collect::<Vec<_>>()
+                };
+                prop_assert_eq!(cells(&page), cells(&model));
+                for line in page.lines() {
+                    let bare = ["<code>", "</code>", "<br>", "<details>", "</details>", "<summary>", "</summary>"]
+                        .iter().fold(line.to_owned(), |line, tag| line.replace(tag, ""));
+                    prop_assert!(!bare.contains(['<', '>', '`']), "{}", bare);
+                }
+            }
+        }
+    }
+}
