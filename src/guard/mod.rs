@@ -119,7 +119,7 @@ pub struct Write {
     expect: Expect,
     /// The object that the plan saw; `None` for a create.
     planned: Option<Seen>,
-    write_id: WriteId,
+    id: WriteId,
     patience: Patience,
     /// What left an attempt in doubt. Never forgotten again.
     doubt: Option<Cause>,
@@ -144,11 +144,11 @@ enum Settling {
 impl Write {
     /// A write that was never sent.
     #[must_use]
-    pub fn new(expect: Expect, planned: Option<Seen>, write_id: WriteId, patience: Patience) -> Self {
+    pub fn new(expect: Expect, planned: Option<Seen>, id: WriteId, patience: Patience) -> Self {
         Self {
             expect,
             planned,
-            write_id,
+            id,
             patience,
             doubt: None,
             settling: None,
@@ -276,7 +276,7 @@ impl Write {
             return Next::End(End::Unknown(self.why("and the look that would settle it got no answer")));
         };
         if let Remote::Present(head) = &remote
-            && head.write_id.as_deref() == Some(&self.write_id.0)
+            && head.write_id.as_deref() == Some(&self.id.0)
         {
             return Next::End(End::Done(Done {
                 etag: Some(head.etag.clone()),

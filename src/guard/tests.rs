@@ -225,9 +225,9 @@ fn answers(next: &Next) -> Vec<Answer> {
 }
 
 /// Walks every history up to its end. `told` says whether a yes, or our own id, was among the answers.
-fn explore(write: Write, next: Next, doubted: bool, told: bool, depth: u32, ends: &mut u64) {
+fn explore(write: &Write, next: &Next, doubted: bool, told: bool, depth: u32, ends: &mut u64) {
     assert!(depth < 40, "a write must come to an end");
-    if let Next::End(end) = &next {
+    if let Next::End(end) = next {
         *ends += 1;
         match end {
             End::Done(_) => assert!(told, "done without a yes"),
@@ -239,7 +239,7 @@ fn explore(write: Write, next: Next, doubted: bool, told: bool, depth: u32, ends
         }
         return;
     }
-    for answer in answers(&next) {
+    for answer in answers(next) {
         let doubted = doubted || matches!(answer, Answer::Put(Err(PutError::Unknown(_))));
         let told = match &answer {
             Answer::Put(put) => put.is_ok(),
@@ -248,7 +248,7 @@ fn explore(write: Write, next: Next, doubted: bool, told: bool, depth: u32, ends
             Answer::Search(found) => matches!(found, Found::Ours { .. }),
         };
         let (write, next) = write.clone().next(answer);
-        explore(write, next, doubted, told, depth + 1, ends);
+        explore(&write, &next, doubted, told, depth + 1, ends);
     }
 }
 
@@ -259,9 +259,9 @@ fn no_history_ends_in_a_lie() {
         write.patience = small;
         let mut ends = 0;
         let (fresh, next) = write.clone().begin();
-        explore(fresh, next, false, false, 0, &mut ends);
+        explore(&fresh, &next, false, false, 0, &mut ends);
         let (resumed, next) = write.resumed();
-        explore(resumed, next, true, false, 0, &mut ends);
+        explore(&resumed, &next, true, false, 0, &mut ends);
         assert!(ends > 1000, "only {ends} histories were walked");
     }
 }

@@ -1,1 +1,287 @@
-//!
+//! A plan as a person reads it: what is dangerous first and in full, what is harmless folded, totals and digest last.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+use crate::model::head::Seen;
+use crate::model::step::{Action, Counts, Footer, Header, Reason, Step, digest_text};
+use crate::model::text::escape;
+
+use super::file::Plan;
+
+/// What a stretch of text means, for whoever may colour it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Tone {
+    Create,
+    Replace,
+    Quiet,
+    Refuse,
+    Strong,
+}
+
+/// How much is shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Detail {
+    /// Groups of harmless steps longer than this are folded by folder.
+    Fold(usize),
+    All,
+}
+
+/// Renders a plan. Refusals, errors and replaces are never folded: each is shown with what it buries. Creates, unchanged
+/// and kept are folded by folder where there are many. Everything that came from outside is escaped, so that no key can
+/// fake a line. `paint` colours a stretch, or leaves it as it is.
+#[must_use]
+pub fn render(plan: &Plan, detail: Detail, paint: &dyn Fn(Tone, &str) -> String) -> String {
+    let mut page = Page { text: String::new(), paint, single: plan.header.targets.len() == 1 };
+    page.head(&plan.header);
+    let of = |action: Action| plan.steps.iter().filter(move |step| step.action == action).collect::<Vec<_>>();
+    page.full("refused", Tone::Refuse, '!', &of(Action::Refuse));
+    page.full("in error", Tone::Refuse, '!', &of(Action::Error));
+    page.full("to replace", Tone::Replace, '~', &of(Action::Replace));
+    page.folded("to create", Tone::Create, '+', &of(Action::Create), detail);
+    page.folded("kept", Tone::Quiet, '.', &of(Action::Keep), detail);
+    page.folded("unchanged", Tone::Quiet, '=', &of(Action::Unchanged), detail);
+    for warning in &plan.header.warnings {
+        page.line(&format!("{} {}", (page.paint)(Tone::Replace, "warning:"), escape(warning)));
+    }
+    for refusal in &plan.header.refusals {
+        page.line(&format!("{} {}", (page.paint)(Tone::Refuse, "refused:"), escape(refusal)));
+    }
+    if !(plan.header.warnings.is_empty() && plan.header.refusals.is_empty()) {
+        page.line("");
+    }
+    page.line(&(page.paint)(Tone::Strong, &totals(&plan.footer.counts)));
+    page.line(&digest_line(&plan.footer));
+    page.text
+}
+
+/// The two numbers that a ticket needs, in one line.
+#[must_use]
+pub fn totals(counts: &Counts) -> String {
+    let Counts { create, replace, unchanged, keep, refuse, error, by_claim, bytes } = *counts;
+    let claims = if by_claim > 0 { format!(" ({} by claim)", count(by_claim)) } else { String::new() };
+    let errors = if error > 0 { format!(", {} in error", count(error)) } else { String::new() };
+    format!(
+        "Plan: {} to create, {} to replace, {} unchanged{claims}, {} kept, {} refused{errors} ({} to upload)",
+        count(create),
+        count(replace),
+        count(unchanged),
+        count(keep),
+        count(refuse),
+        size(bytes)
+    )
+}
+
+#[must_use]
+pub fn digest_line(footer: &Footer) -> String {
+    format!("Digest: {}", digest_text(&footer.digest))
+}
+
+/// A count with commas: `1,204`.
+#[must_use]
+pub fn count(n: u64) -> String {
+    let digits = n.to_string();
+    let mut text = String::with_capacity(digits.len() + digits.len() / 3);
+    for (at, digit) in digits.char_indices() {
+        if at > 0 && (digits.len() - at) % 3 == 0 {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+/// A size in bytes with a binary unit: `4.2 GiB`.
+#[must_use]
+pub fn size(bytes: u64) -> String {
+    const UNITS: [&str; 6] = ["KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
+    if bytes < 1024 {
+        return format!("{bytes} B");
+    }
+    let mut value = bytes as f64 / 1024.0;
+    let mut unit = 0;
+    // 1023.95 would be shown as 1024.0.
+    while value >= 1023.95 && unit + 1 < UNITS.len() {
+        value /= 1024.0;
+        unit += 1;
+    }
+    format!("{value:.1} {}", UNITS[unit])
+}
+
+struct Page<'a> {
+    text: String,
+    paint: &'a dyn Fn(Tone, &str) -> String,
+    /// With one target, its name says nothing.
+    single: bool,
+}
+
+impl Page<'_> {
+    fn line(&mut self, line: &str) {
+        self.text.push_str(line);
+        self.text.push('\n');
+    }
+
+    fn head(&mut self, header: &Header) {
+        let manifests: Vec<String> = header.manifests.iter().map(|manifest| escape(&manifest.path).into()).collect();
+        self.line(&format!("Plan of {}, made {}", manifests.join(", "), escape(&header.made_at)));
+        for target in &header.targets {
+            let name = if self.single { String::new() } else { format!("{}: ", escape(&target.name)) };
+            let owner = target.owner.as_ref().map(|owner| format!(", owner {}", escape(owner))).unwrap_or_default();
+            let line = format!(
+                "  {name}s3://{} at {} ({}{owner})",
+                escape(&target.bucket),
+                escape(&target.endpoint),
+                escape(&target.region)
+            );
+            self.line(&line);
+        }
+        if !header.stages.is_empty() {
+            let stages: Vec<String> = header.stages.iter().map(|stage| escape(stage).into()).collect();
+            self.line(&format!("  stages: {}", stages.join(", then ")));
+        }
+        self.line("");
+    }
+
+    fn title(&mut self, what: &str, tone: Tone, glyph: char, count_: usize) {
+        self.line(&(self.paint)(tone, &format!("{glyph} {} {what}", count(count_ as u64))));
+    }
+
+    /// A group that is never folded.
+    fn full(&mut self, what: &str, tone: Tone, glyph: char, steps: &[&Step]) {
+        if steps.is_empty() {
+            return;
+        }
+        self.title(what, tone, glyph, steps.len());
+        for step in steps {
+            self.step(tone, glyph, step);
+        }
+        self.line("");
+    }
+
+    /// A group that is folded by folder where it is long.
+    fn folded(&mut self, what: &str, tone: Tone, glyph: char, steps: &[&Step], detail: Detail) {
+        if steps.is_empty() {
+            return;
+        }
+        self.title(what, tone, glyph, steps.len());
+        match detail {
+            Detail::Fold(most) if steps.len() > most => self.folders(tone, glyph, steps),
+            Detail::Fold(_) | Detail::All => {
+                for step in steps {
+                    self.step(tone, glyph, step);
+                }
+            }
+        }
+        self.line("");
+    }
+
+    fn step(&mut self, tone: Tone, glyph: char, step: &Step) {
+        let key = format!("{}{}", self.target(step), escape(step.key.as_str()));
+        let mut line = format!("  {} {key}", (self.paint)(tone, &glyph.to_string()));
+        let from = escape(&step.source);
+        match (&step.action, &step.local) {
+            (Action::Create | Action::Replace, Some(local)) => {
+                let _ = write!(line, "  <- {from} ({})", size(local.size));
+            }
+            (Action::Create | Action::Replace | Action::Refuse | Action::Error, _) => {
+                let _ = write!(line, "  <- {from}");
+            }
+            (Action::Unchanged | Action::Keep, _) => {}
+        }
+        if let Some(real) = &step.real {
+            let _ = write!(line, " -> {}", escape(real));
+        }
+        if let Some(stage) = &step.stage {
+            let _ = write!(line, "  [{}]", escape(stage));
+        }
+        self.line(&line);
+        for detail in details(step) {
+            self.line(&(self.paint)(Tone::Quiet, &format!("      {detail}")));
+        }
+    }
+
+    fn target(&self, step: &Step) -> String {
+        if self.single { String::new() } else { format!("{}:", escape(&step.target)) }
+    }
+
+    fn folders(&mut self, tone: Tone, glyph: char, steps: &[&Step]) {
+        const FOLDERS_MAX: usize = 20;
+        let mut folders: BTreeMap<String, (u64, u64)> = BTreeMap::new();
+        for step in steps {
+            let key = step.key.as_str();
+            let folder = key.rfind('/').map_or("", |at| &key[..=at]);
+            let (files, bytes) = folders.entry(format!("{}{folder}", self.target(step))).or_default();
+            *files += 1;
+            *bytes += step.local.as_ref().map_or(0, |local| local.size);
+        }
+        let mut largest: Vec<_> = folders.iter().collect();
+        largest.sort_by(|(a, (a_files, _)), (b, (b_files, _))| b_files.cmp(a_files).then(a.cmp(b)));
+        for (folder, (files, bytes)) in largest.iter().take(FOLDERS_MAX) {
+            let line = format!(
+                "  {} {}...  {} files, {}",
+                (self.paint)(tone, &glyph.to_string()),
+                escape(folder),
+                count(*files),
+                size(*bytes)
+            );
+            self.line(&line);
+        }
+        if largest.len() > FOLDERS_MAX {
+            self.line(&format!("    and {} more folders (--all lists every key)", count((largest.len() - FOLDERS_MAX) as u64)));
+        }
+    }
+}
+
+/// What a reviewer must know of a step beside its key.
+fn details(step: &Step) -> Vec<String> {
+    let mut details = Vec::new();
+    if let Some(head) = &step.head {
+        match step.action {
+            Action::Replace => details.push(format!("buries {}: {}", buried(head), why(step))),
+            Action::Refuse => details.push(format!(
+                "{}: overwrite: {} does not allow to replace {} ({})",
+                escape(&step.place.to_string()),
+                step.rule,
+                buried(head),
+                why(step)
+            )),
+            Action::Create | Action::Unchanged | Action::Keep | Action::Error => {}
+        }
+    }
+    if let Some(note) = &step.note {
+        let place = if step.action == Action::Error { format!("{}: ", escape(&step.place.to_string())) } else { String::new() };
+        details.push(format!("{place}{}", escape(note)));
+    }
+    details
+}
+
+fn why(step: &Step) -> String {
+    let rule = if step.action == Action::Replace { format!(", overwrite: {}", step.rule) } else { String::new() };
+    match (step.reason, step.proof) {
+        (Reason::Unproven, _) => format!("whether it differs cannot be told{rule}"),
+        (reason, Some(proof)) => format!("{reason} by {proof}{rule}"),
+        (reason, None) => format!("{reason}{rule}"),
+    }
+}
+
+/// The object that would be buried: size, date, and how to find it again.
+fn buried(head: &Seen) -> String {
+    let when = head.last_modified.as_deref().unwrap_or("an unknown date");
+    let version = match &head.version {
+        Some(id) => format!("version {}", escape(&id.0)),
+        None => "no version: it could not be got back".to_owned(),
+    };
+    format!("{} of {}, ETag {}, {version}", size(head.size), escape(when), escape(head.etag.as_str()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counts_and_sizes_read_well() {
+        assert_eq!([0, 12, 999, 1000, 1_204_000].map(count), ["0", "12", "999", "1,000", "1,204,000"]);
+        let sizes = [0, 1023, 1024, 1536, (1 << 20) - 1, 4_509_715_661, u64::MAX].map(size);
+        assert_eq!(sizes, ["0 B", "1023 B", "1.0 KiB", "1.5 KiB", "1.0 MiB", "4.2 GiB", "16.0 EiB"]);
+    }
+}

@@ -3,6 +3,7 @@
 pub mod csv;
 pub mod json;
 pub mod markdown;
+pub mod row;
 
 use crate::model::row::{Row, Tally};
 

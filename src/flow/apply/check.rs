@@ -1,0 +1,246 @@
+//! The preflight: is the world still as it was reviewed? Nothing is written here.
+
+use std::fmt;
+use std::path::Path;
+use std::sync::Arc;
+
+use futures_util::{StreamExt as _, stream};
+
+use crate::flow::time::mtime_text;
+use crate::local::{self, FileError};
+use crate::model::digest::Checksum;
+use crate::model::event::{Event, Phase};
+use crate::model::head::{Head, Remote};
+use crate::model::local::{Pinned, Wanted};
+use crate::model::row::{Outcome, Row};
+use crate::model::step::{Action, Step};
+use crate::model::write::{LookError, WriteId};
+use crate::plan::file::Plan;
+use crate::store::Store;
+
+use super::ledger::Ledger;
+use super::write::{found_in_versions, guard_of, tell_done};
+use super::{End, Halt, Run, halt};
+
+/// Looks under way at once.
+const LOOKS: usize = 64;
+
+/// An entry that is not as it was reviewed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Moved {
+    pub place: String,
+    pub key: String,
+    /// What moved, and how.
+    pub how: String,
+}
+
+impl Moved {
+    /// The same, from the row that says so.
+    #[must_use]
+    pub fn of_row(row: &Row) -> Self {
+        Self { place: row.place.clone(), key: row.key.clone(), how: row.message.clone() }
+    }
+}
+
+/// How the world moved under a step.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum How {
+    CreatedSince(Box<Head>),
+    ChangedSince(Box<Head>),
+    Vanished,
+    HiddenSince,
+    SourceChanged(String),
+    SourceGone(String),
+}
+
+impl fmt::Display for How {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let who = |head: &Head| {
+            let when = head.last_modified.as_deref().unwrap_or("an unknown time");
+            let version = head.version.as_ref().map(|id| format!(", version {id}")).unwrap_or_default();
+            format!("{} bytes, ETag {}, {when}{version}", head.size, head.etag)
+        };
+        match self {
+            Self::CreatedSince(head) => write!(f, "created since the plan: {}", who(head)),
+            Self::ChangedSince(head) => write!(f, "changed since the plan: now {}", who(head)),
+            Self::Vanished => f.write_str("vanished since the plan: the object to replace is not there any more"),
+            Self::HiddenSince => f.write_str("hidden since the plan: HEAD is now answered with 403"),
+            Self::SourceChanged(how) => write!(f, "source changed since the plan: {how}"),
+            Self::SourceGone(why) => write!(f, "source cannot be read any more: {why}"),
+        }
+    }
+}
+
+/// What the preflight says of a step that would write.
+#[derive(Debug, Clone)]
+pub enum Verdict {
+    /// As reviewed.
+    Ready,
+    /// As reviewed, but an earlier attempt may have sent it.
+    InDoubt,
+    /// It needs no write: an earlier attempt's is there, or nobody can tell.
+    Ended(Box<Row>),
+    Moved(How),
+}
+
+/// Looks at the file and the head of every step in `writes`, and warns of what changed under those that write nothing.
+/// A look that gets no answer ends the run before anything is written, unless the rest is asked for.
+pub(super) async fn check<'a, S: Store, L: Ledger>(
+    run: &Arc<Run<S, L>>,
+    plan: &'a Plan,
+    writes: &[&'a Step],
+) -> Result<Vec<(&'a Step, Verdict)>, Halt> {
+    let idle: Vec<&Step> = plan
+        .steps
+        .iter()
+        .filter(|step| matches!(step.action, Action::Unchanged | Action::Keep) && step.head.is_some())
+        .collect();
+    let total = (writes.len() + idle.len()) as u64;
+    run.watch.tell(Event::Begin { phase: Phase::Checking, files: total, bytes: 0 });
+    let verdicts = look_at_all(run, writes, &idle).await;
+    run.watch.tell(Event::End { phase: Phase::Checking });
+    verdicts
+}
+
+async fn look_at_all<'a, S: Store, L: Ledger>(
+    run: &Arc<Run<S, L>>,
+    writes: &[&'a Step],
+    idle: &[&Step],
+) -> Result<Vec<(&'a Step, Verdict)>, Halt> {
+    let tell = || run.watch.tell(Event::Advance { phase: Phase::Checking, files: 1, bytes: 0 });
+    let mut looks = stream::iter(writes.iter().copied())
+        .map(|step| async move { (step, if run.is_over() { None } else { Some(verdict(run, step).await) }) })
+        .buffer_unordered(LOOKS);
+    let mut verdicts = Vec::with_capacity(writes.len());
+    while let Some((step, looked)) = looks.next().await {
+        tell();
+        match looked {
+            None => return Err(halt(End::Interrupted, "the run was interrupted before it")),
+            Some(Ok(verdict)) => verdicts.push((step, verdict)),
+            Some(Err(error)) if run.settings.partial && !error.stop => {
+                if let Some(mut row) = run.blank(step) {
+                    row.outcome = Outcome::Failed;
+                    row.message = format!("could not be looked at before the write: {}", error.cause);
+                    row.error_code.clone_from(&error.cause.code);
+                    row.http_status = error.cause.http_status;
+                    verdicts.push((step, Verdict::Ended(Box::new(row))));
+                }
+            }
+            Some(Err(error)) => {
+                let why = format!("{} could not be looked at before the first write", step.key);
+                return Err(halt(End::Stopped(error.cause), why));
+            }
+        }
+    }
+    verdicts.sort_unstable_by_key(|(step, _)| step.n);
+
+    let mut looks = stream::iter(idle.iter().copied())
+        .map(|step| async move { (step, if run.is_over() { None } else { idle_warning(run, step).await }) })
+        .buffer_unordered(LOOKS);
+    while let Some((step, warning)) = looks.next().await {
+        tell();
+        if let Some(warning) = warning {
+            run.watch.tell(Event::Warning(&format!("{}: {}: {warning}", step.place, step.key)));
+        }
+    }
+    Ok(verdicts)
+}
+
+async fn verdict<S: Store, L: Ledger>(run: &Arc<Run<S, L>>, step: &Step) -> Result<Verdict, LookError> {
+    let Some((_, store)) = run.store(step) else { return Ok(Verdict::Ready) };
+    let remote = store.head(&step.key).await?;
+    let id = WriteId::new(run.ledger.run_id(), step.n);
+    let in_doubt = run.ledger.is_in_doubt(step.n);
+    if let Remote::Present(head) = &remote
+        && head.write_id.as_deref() == Some(&id.0)
+    {
+        let mut row = ended(run, step, &id);
+        let message = "stored by an earlier attempt of this run; found by its write id";
+        tell_done(&mut row, step, Some(&head.etag), head.version.as_ref(), message);
+        return Ok(Verdict::Ended(Box::new(row)));
+    }
+    if let Some(how) = remote_moved(step, &remote) {
+        if !in_doubt {
+            return Ok(Verdict::Moved(how));
+        }
+        // An earlier attempt may have stored it, and somebody may have buried it since. Only the history can tell.
+        let mut row = ended(run, step, &id);
+        if let Some((etag, version)) = found_in_versions(&**store, &step.key, &id).await {
+            let message = format!("stored by an earlier attempt of this run, and then: {how}");
+            tell_done(&mut row, step, etag.as_ref(), Some(&version), &message);
+        } else {
+            row.outcome = Outcome::Unknown;
+            row.message = format!("an earlier attempt may have stored it; no version carries its write id; {how}");
+        }
+        return Ok(Verdict::Ended(Box::new(row)));
+    }
+    if let Some(local) = &step.local {
+        let (path, pinned) = (run.source(step), local.clone());
+        let moved = tokio::task::spawn_blocking(move || source_moved(&path, &pinned)).await;
+        // A task that died has checked nothing.
+        if let Some(how) = moved.unwrap_or_else(|error| Some(How::SourceGone(error.to_string()))) {
+            return Ok(Verdict::Moved(how));
+        }
+    }
+    Ok(if in_doubt { Verdict::InDoubt } else { Verdict::Ready })
+}
+
+fn ended<S: Store, L: Ledger>(run: &Run<S, L>, step: &Step, id: &WriteId) -> Row {
+    let (target, _) = &run.targets[&*step.target];
+    let mut row = crate::report::row::blank(run.ledger.run_id(), &run.digest, step, target);
+    row.write_id = id.to_string();
+    row.guard = Some(guard_of(target));
+    row
+}
+
+/// How the bucket moved under a step that would write.
+fn remote_moved(step: &Step, remote: &Remote) -> Option<How> {
+    match (&step.head, remote) {
+        // What could not be seen then may be hidden now: the condition protects what is there.
+        (None, Remote::Absent | Remote::Unseen) => None,
+        (None, Remote::Present(head)) => Some(How::CreatedSince(head.clone())),
+        (Some(seen), Remote::Present(head)) if seen.is(head) => None,
+        (Some(_), Remote::Present(head)) => Some(How::ChangedSince(head.clone())),
+        (Some(_), Remote::Absent) => Some(How::Vanished),
+        (Some(_), Remote::Unseen) => Some(How::HiddenSince),
+    }
+}
+
+/// How the file moved. A moved modification time alone is no change: the bytes are hashed again.
+fn source_moved(path: &Path, pinned: &Pinned) -> Option<How> {
+    let gone = |error: &FileError| Some(How::SourceGone(error.to_string()));
+    let stat = match local::stat(path) {
+        Ok(stat) => stat,
+        Err(error) => return gone(&error),
+    };
+    if stat.size != pinned.size {
+        return Some(How::SourceChanged(format!("{} bytes then, {} now", pinned.size, stat.size)));
+    }
+    if mtime_text(stat.mtime_ns) == pinned.mtime {
+        return None;
+    }
+    let checksum = pinned.checksum.as_ref()?;
+    let mut wanted = Wanted::default();
+    match checksum {
+        Checksum::Full(_) => wanted.sha256 = true,
+        Checksum::Composite { part_bytes, .. } => wanted.composite_at.push(*part_bytes),
+    }
+    match local::hash(path, &wanted, &|_| {}) {
+        Ok(file) if file.pin().as_ref() == Some(checksum) => None,
+        Ok(_) => Some(How::SourceChanged("the same size, other bytes".to_owned())),
+        Err(error) => gone(&error),
+    }
+}
+
+/// What changed under a step that writes nothing.
+async fn idle_warning<S: Store, L: Ledger>(run: &Run<S, L>, step: &Step) -> Option<String> {
+    let (_, store) = run.store(step)?;
+    let seen = step.head.as_ref()?;
+    match store.head(&step.key).await {
+        Ok(Remote::Present(head)) if seen.is(&head) => None,
+        Ok(Remote::Present(head)) => Some(format!("{} in the plan, but {}", step.action, How::ChangedSince(head))),
+        Ok(Remote::Absent) => Some(format!("{} in the plan, but it vanished since", step.action)),
+        Ok(Remote::Unseen) => None,
+        Err(error) => Some(format!("could not be looked at again: {error}")),
+    }
+}

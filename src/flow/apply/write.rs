@@ -1,0 +1,297 @@
+//! One step's write, from its first request to its row. What an answer means is `guard`'s to say.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
+
+use crate::flow::time::now_ms;
+use crate::guard::{Answer, End as WriteEnd, Found, Next, Write};
+use crate::model::digest::ETag;
+use crate::model::entry::{Key, Rule};
+use crate::model::event::{Event, Phase};
+use crate::model::head::{Head, Remote, VersionId};
+use crate::model::part::part_bytes;
+use crate::model::row::{Guard, Outcome, Row};
+use crate::model::step::{Action, Reason, Step};
+use crate::model::target::{ConditionalWrites, Target};
+use crate::model::write::{Cause, Expect, Object, PutError, Refusal, WriteId, Written};
+use crate::store::{Body, Store};
+
+use super::ledger::Ledger;
+use super::parts::{self, Prepared};
+use super::{End, Run};
+
+/// So many of a key's newest versions are searched for a write id.
+const VERSIONS_MAX: usize = 100;
+
+/// The precondition of a step: what the plan saw, and nothing else.
+fn expect(step: &Step) -> Option<Expect> {
+    match (step.action, &step.head) {
+        (Action::Create, None) => Some(Expect::Absent),
+        (Action::Replace, Some(seen)) => Some(Expect::Unchanged(seen.etag.clone())),
+        (Action::Create | Action::Replace | Action::Unchanged | Action::Keep | Action::Refuse | Action::Error, _) => {
+            None
+        }
+    }
+}
+
+/// What a step stores, but for the bytes.
+pub(super) fn object<S: Store, L: Ledger>(run: &Run<S, L>, step: &Step) -> Option<Object> {
+    let local = step.local.as_ref()?;
+    Some(Object {
+        key: step.key.clone(),
+        size: local.size,
+        checksum: local.checksum?,
+        properties: Arc::clone(&step.properties),
+        write_id: WriteId::new(run.ledger.run_id(), step.n),
+    })
+}
+
+pub(super) fn body<S: Store, L: Ledger>(run: &Run<S, L>, step: &Step) -> Body {
+    Body::File(run.source(step))
+}
+
+/// What holds for writes to a target.
+pub(super) fn guard_of(target: &Target) -> Guard {
+    match target.conditional_writes {
+        ConditionalWrites::CheckFirst => Guard::CheckFirst,
+        ConditionalWrites::Required if target.is_aws() => Guard::Atomic,
+        ConditionalWrites::Required => Guard::Tested,
+    }
+}
+
+/// Writes one step. `None` where the run was over before anything was sent.
+pub(super) async fn write<S: Store, L: Ledger>(run: &Arc<Run<S, L>>, step: &Step, in_doubt: bool) -> Option<Row> {
+    if run.is_over() {
+        return None;
+    }
+    let (target, store) = run.store(step)?;
+    let mut row = run.blank(step)?;
+    let (Some(expect), Some(object)) = (expect(step), object(run, step)) else {
+        row.outcome = Outcome::Failed;
+        "the step does not say what to write over what".clone_into(&mut row.message);
+        return Some(row);
+    };
+    if let Err(error) = run.ledger.begin(step.n) {
+        run.stop(End::Ledger(error, Vec::new()));
+        return None;
+    }
+    row.write_id = object.write_id.to_string();
+    row.guard = Some(guard_of(target));
+    row.started_at = now_ms();
+    let started = Instant::now();
+
+    let machine = Write::new(expect.clone(), step.head.clone(), object.write_id.clone(), run.settings.patience);
+    let (mut machine, mut next) = if in_doubt { machine.resumed() } else { machine.begin() };
+    let mut attempt =
+        Attempt { run, store, target, step, object: &object, expect: &expect, prepared: None, attempts: 0 };
+    let end = loop {
+        let answer = match next {
+            Next::End(end) => break Some(end),
+            Next::Send { after } => {
+                run.cancel.pause(after).await;
+                // Somebody wishes to stop, and nothing that was sent is in doubt: this is a good place to.
+                if run.is_over() && !machine.is_in_doubt() {
+                    break None;
+                }
+                Answer::Put(attempt.send().await)
+            }
+            Next::Look { after } => {
+                run.cancel.pause(after).await;
+                Answer::Look(store.head(&step.key).await.ok())
+            }
+            Next::Search => Answer::Search(match found_in_versions(&**store, &step.key, &object.write_id).await {
+                Some((etag, version)) => Found::Ours { etag, version },
+                None => Found::Nothing,
+            }),
+        };
+        (machine, next) = machine.next(answer);
+    };
+    row.attempts = attempt.attempts;
+    attempt.clean_up(matches!(end, Some(WriteEnd::Done(_)))).await;
+    row.duration_ms = u64::try_from(started.elapsed().as_millis()).ok();
+    match end {
+        Some(end) => conclude(run, &mut row, step, end),
+        None => "the run was over before it could be tried again".clone_into(&mut row.message),
+    }
+    run.watch.tell(Event::Advance { phase: Phase::Uploading, files: 1, bytes: 0 });
+    Some(row)
+}
+
+/// The requests of one write.
+struct Attempt<'a, S, L> {
+    run: &'a Arc<Run<S, L>>,
+    store: &'a Arc<S>,
+    target: &'a Target,
+    step: &'a Step,
+    object: &'a Object,
+    expect: &'a Expect,
+    /// Parts that are up and wait for their Complete.
+    prepared: Option<Prepared>,
+    attempts: u32,
+}
+
+impl<S: Store, L: Ledger> Attempt<'_, S, L> {
+    async fn send(&mut self) -> Result<Written, PutError> {
+        self.attempts += 1;
+        if self.target.conditional_writes == ConditionalWrites::CheckFirst {
+            self.check_first().await?;
+        }
+        match part_bytes(self.object.size) {
+            None => self.put().await,
+            Some(_) => self.multipart().await,
+        }
+    }
+
+    async fn put(&self) -> Result<Written, PutError> {
+        let told = Arc::new(AtomicU64::new(0));
+        let sent = {
+            let (told, watch) = (Arc::clone(&told), Arc::clone(&self.run.watch));
+            move |bytes: u64| {
+                told.fetch_add(bytes, Ordering::Relaxed);
+                watch.tell(Event::Advance { phase: Phase::Uploading, files: 0, bytes: bytes.cast_signed() });
+            }
+        };
+        let answer = self.store.put(self.object, body(self.run, self.step), self.expect, Arc::new(sent)).await;
+        if answer.is_err() {
+            let bytes = -told.load(Ordering::Relaxed).cast_signed();
+            self.run.watch.tell(Event::Advance { phase: Phase::Uploading, files: 0, bytes });
+        }
+        answer
+    }
+
+    async fn multipart(&mut self) -> Result<Written, PutError> {
+        let prepared = match self.prepared.take() {
+            Some(prepared) => prepared,
+            None => parts::prepare(self.run, self.store, self.step, self.object).await?,
+        };
+        let answer = self.store.complete(self.object, &prepared.upload, &prepared.parts, self.expect).await;
+        match &answer {
+            Ok(_) => {}
+            // A conflict spoils the upload: S3 wants it begun anew, parts and all.
+            Err(PutError::Refused(Refusal::Conflict | Refusal::NoSuchUpload, _)) => {
+                parts::abort(self.run, self.store, self.step, &prepared.upload).await;
+            }
+            Err(_) => self.prepared = Some(prepared),
+        }
+        answer
+    }
+
+    /// Aborts the upload that was not completed. Where the Complete is in doubt, this ends the doubt's one half: an
+    /// upload that is aborted cannot be completed later.
+    async fn clean_up(&mut self, done: bool) {
+        if let Some(prepared) = self.prepared.take()
+            && !done
+        {
+            parts::abort(self.run, self.store, self.step, &prepared.upload).await;
+        }
+    }
+
+    /// Stands in for the condition where the target says so. Not atomic.
+    async fn check_first(&self) -> Result<(), PutError> {
+        let lost = |message: &str| {
+            let code = "CheckFirst".to_owned();
+            PutError::Lost(Cause { code, message: message.to_owned(), ..Cause::default() })
+        };
+        match (self.store.head(&self.step.key).await, &self.step.head) {
+            (Ok(Remote::Absent), None) => Ok(()),
+            (Ok(Remote::Present(head)), Some(seen)) if seen.is(&head) => Ok(()),
+            (Ok(Remote::Present(_)), _) => Err(lost("a HEAD just before the write found another object")),
+            (Ok(Remote::Absent), Some(_)) => Err(lost("a HEAD just before the write found no object")),
+            (Ok(Remote::Unseen), _) => Err(PutError::Refused(
+                Refusal::Failed,
+                Cause {
+                    http_status: Some(403),
+                    code: "Forbidden".to_owned(),
+                    message: "check-first needs s3:GetObject: HEAD was answered with 403".to_owned(),
+                    request_id: None,
+                },
+            )),
+            (Err(error), _) => {
+                let refusal = if error.stop { Refusal::Stop } else { Refusal::Failed };
+                Err(PutError::Refused(refusal, error.cause))
+            }
+        }
+    }
+}
+
+/// Looks for a write among the key's versions.
+pub(super) async fn found_in_versions<S: Store>(
+    store: &S,
+    key: &Key,
+    id: &WriteId,
+) -> Option<(Option<ETag>, VersionId)> {
+    let versions = store.versions(key, VERSIONS_MAX).await.ok()?;
+    for version in versions.iter().filter(|version| version.etag.is_some()) {
+        if let Ok(Remote::Present(head)) = store.head_version(key, &version.id).await
+            && head.write_id.as_deref() == Some(&id.0)
+        {
+            return Some((version.etag.clone(), version.id.clone()));
+        }
+    }
+    None
+}
+
+/// Fills in a write that happened.
+pub(super) fn tell_done(row: &mut Row, step: &Step, etag: Option<&ETag>, version: Option<&VersionId>, message: &str) {
+    row.outcome = if step.head.is_some() { Outcome::Replaced } else { Outcome::Created };
+    row.etag_after = etag.map(ToString::to_string).unwrap_or_default();
+    row.version_after = version.map(ToString::to_string).unwrap_or_default();
+    message.clone_into(&mut row.message);
+}
+
+fn conclude<S: Store, L: Ledger>(run: &Run<S, L>, row: &mut Row, step: &Step, end: WriteEnd) {
+    match end {
+        WriteEnd::Done(done) => {
+            let message = if done.settled { "the answer was lost; found by its write id" } else { "" };
+            tell_done(row, step, done.etag.as_ref(), done.version.as_ref(), message);
+            row.http_status = done.http_status;
+            row.request_id = done.request_id.unwrap_or_default();
+        }
+        WriteEnd::Lost { cause, there } => {
+            blame(row, &cause);
+            // The reviewer was told that this key could not be seen, and `keep` leaves what is there.
+            let kept = step.rule == Rule::Keep && step.reason == Reason::Unseen;
+            row.outcome = if kept { Outcome::Kept } else { Outcome::Lost };
+            row.message = format!("{}{}", who(there.as_deref()), said(&cause));
+        }
+        WriteEnd::SourceChanged(cause) => {
+            blame(row, &cause);
+            row.outcome = Outcome::SourceChanged;
+        }
+        WriteEnd::Failed(cause) => {
+            blame(row, &cause);
+            row.outcome = Outcome::Failed;
+        }
+        WriteEnd::Unknown(cause) => {
+            blame(row, &cause);
+            row.outcome = Outcome::Unknown;
+        }
+        WriteEnd::Stop(cause) => {
+            blame(row, &cause);
+            row.outcome = Outcome::Failed;
+            run.stop(End::Stopped(cause));
+        }
+    }
+}
+
+fn blame(row: &mut Row, cause: &Cause) {
+    row.http_status = cause.http_status;
+    row.error_code.clone_from(&cause.code);
+    row.request_id = cause.request_id.clone().unwrap_or_default();
+    row.message.clone_from(&cause.message);
+}
+
+fn who(there: Option<&Head>) -> String {
+    let Some(head) = there else {
+        return "somebody else wrote or deleted it first; nobody's object is visible there now".to_owned();
+    };
+    let by = head.write_id.as_ref().map(|id| format!(" by noclobber's write {id}")).unwrap_or_default();
+    let when = head.last_modified.as_ref().map(|when| format!(" at {when}")).unwrap_or_default();
+    let version = head.version.as_ref().map(|id| format!(", version {id}")).unwrap_or_default();
+    format!("somebody else wrote first{by}{when}: {} bytes, ETag {}{version}", head.size, head.etag)
+}
+
+fn said(cause: &Cause) -> String {
+    if cause.message.is_empty() { String::new() } else { format!(" ({})", cause.message) }
+}
