@@ -4,6 +4,8 @@
 //! write without a precondition: [`Expect`] has no value for that. Retrying and settling are `flow::apply`'s, by the
 //! rules of `guard`.
 
+pub mod s3;
+
 use std::path::PathBuf;
 use std::sync::Arc;
 

@@ -1,0 +1,267 @@
+//! The bytes on their way out: hashed as they go, and never whole on the wire unless they are what was reviewed.
+
+use std::collections::VecDeque;
+use std::fs::File;
+use std::io::Read as _;
+use std::path::Path;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll};
+
+use aws_sdk_s3::primitives::{ByteStream, SdkBody};
+use bytes::Bytes;
+use http_body::{Frame, SizeHint};
+use sha2::Digest as _;
+use tokio::sync::mpsc;
+
+use crate::model::digest::{Checksum, Sha256};
+use crate::model::part::MIB;
+use crate::model::write::{Cause, Object, PutError, Refusal};
+use crate::store::Body;
+
+/// A file of this size or less is read and hashed whole before anything is sent.
+const WHOLE_MAX_BYTES: u64 = MIB;
+/// What one read of a larger file takes, and one frame of any body carries.
+const CHUNK_BYTES: usize = 256 << 10;
+/// Chunks that wait between the reading thread and the socket.
+const CHUNKS_AHEAD: usize = 4;
+
+pub(super) type Sent = Arc<dyn Fn(u64) + Send + Sync>;
+
+/// A body ready to be sent, and what can be known of it while it is under way.
+pub(super) struct Outgoing {
+    pub(super) stream: ByteStream,
+    pub(super) watch: Arc<Watch>,
+}
+
+/// How far a body has come.
+#[derive(Debug, Default)]
+pub(super) struct Watch {
+    /// Counts frames handed to the connection; a body that stalls stops counting.
+    frames: AtomicU64,
+    end: Mutex<End>,
+}
+
+/// Whether the whole body can have reached the server.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) enum End {
+    /// The last chunk is still here: whatever the server has is incomplete, so nothing can have been applied.
+    #[default]
+    Held,
+    /// The last chunk left.
+    Released,
+    /// The source turned out not to be what was planned; the last chunk never leaves.
+    Failed(PutError),
+}
+
+impl Watch {
+    pub(super) fn frames(&self) -> u64 {
+        self.frames.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn end(&self) -> End {
+        self.end.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn set(&self, end: End) {
+        *self.end.lock().unwrap_or_else(PoisonError::into_inner) = end;
+    }
+}
+
+/// Makes the body of a single PUT. Small sources are proven here, before any request; a large file proves itself on the way.
+pub(super) async fn ready(object: &Object, body: Body, sent: Sent) -> Result<Outgoing, PutError> {
+    let Checksum::Full(expected) = object.checksum else {
+        return Err(PutError::Refused(
+            Refusal::Failed,
+            cause("InvalidChecksum", "a single PUT needs the SHA-256 of the whole file; this step pins parts".into()),
+        ));
+    };
+    let size = object.size;
+    match body {
+        Body::Bytes(bytes) => {
+            let bytes = blocking(move || proven(bytes, size, expected, "the content")).await?;
+            Ok(whole(bytes, sent))
+        }
+        Body::File(path) if size <= WHOLE_MAX_BYTES => {
+            let bytes = blocking(move || {
+                let mut bytes = Vec::with_capacity(usize::try_from(size).unwrap_or(0) + 1);
+                let mut file = open(&path, size)?.take(size + 1);
+                file.read_to_end(&mut bytes).map_err(|error| unreadable(&path, &error))?;
+                proven(bytes.into(), size, expected, &path.display().to_string())
+            })
+            .await?;
+            Ok(whole(bytes, sent))
+        }
+        Body::File(path) => {
+            let (file, path) = blocking(move || open(&path, size).map(|file| (file, path))).await?;
+            let (to, from) = mpsc::channel(CHUNKS_AHEAD);
+            tokio::task::spawn_blocking(move || pump(file, &path, size, expected, &to));
+            Ok(outgoing(Source::File(from), size, sent))
+        }
+    }
+}
+
+/// Makes a body of bytes that were proven elsewhere.
+pub(super) fn whole(bytes: Bytes, sent: Sent) -> Outgoing {
+    let size = bytes.len() as u64;
+    let mut frames = VecDeque::new();
+    let mut rest = bytes;
+    while !rest.is_empty() {
+        frames.push_back(rest.split_to(rest.len().min(CHUNK_BYTES)));
+    }
+    outgoing(Source::Memory(frames), size, sent)
+}
+
+fn outgoing(source: Source, size: u64, sent: Sent) -> Outgoing {
+    let watch = Arc::new(Watch::default());
+    if size == 0 {
+        // The headers alone are the whole request: there is no last chunk to hold back.
+        watch.set(End::Released);
+        return Outgoing { stream: ByteStream::new(SdkBody::empty()), watch };
+    }
+    let body = Metered { source, left: size, watch: Arc::clone(&watch), sent };
+    Outgoing { stream: ByteStream::new(SdkBody::from_body_1_x(body)), watch }
+}
+
+/// A frame of a file, or why there will be no more.
+type Chunk = Result<Bytes, PutError>;
+
+enum Source {
+    Memory(VecDeque<Bytes>),
+    File(mpsc::Receiver<Chunk>),
+}
+
+struct Metered {
+    source: Source,
+    left: u64,
+    watch: Arc<Watch>,
+    sent: Sent,
+}
+
+/// Ends the request from within; what it means stands in the [`Watch`].
+#[derive(Debug, thiserror::Error)]
+#[error("the source is not what was planned")]
+struct Withheld;
+
+impl http_body::Body for Metered {
+    type Data = Bytes;
+    type Error = Withheld;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Withheld>>> {
+        if self.left == 0 {
+            return Poll::Ready(None);
+        }
+        let chunk = match &mut self.source {
+            Source::Memory(frames) => frames.pop_front().map(Ok),
+            Source::File(from) => match from.poll_recv(cx) {
+                Poll::Ready(chunk) => chunk,
+                Poll::Pending => return Poll::Pending,
+            },
+        };
+        let stopped = || PutError::Refused(Refusal::Source, cause("Source", "reading the file was interrupted".into()));
+        match chunk.unwrap_or_else(|| Err(stopped())) {
+            Ok(bytes) => {
+                let len = bytes.len() as u64;
+                self.left = self.left.saturating_sub(len);
+                if self.left == 0 {
+                    self.watch.set(End::Released);
+                }
+                self.watch.frames.fetch_add(1, Ordering::Relaxed);
+                (self.sent)(len);
+                Poll::Ready(Some(Ok(Frame::data(bytes))))
+            }
+            Err(why) => {
+                self.watch.set(End::Failed(why));
+                Poll::Ready(Some(Err(Withheld)))
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.left == 0
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.left)
+    }
+}
+
+/// Reads, hashes and hands on the file; the last chunk only when the digest of all of it is the expected one and the file
+/// ends there. Runs on a thread of its own, so that the reactor never waits for a disk.
+fn pump(mut file: File, path: &Path, size: u64, expected: Sha256, to: &mpsc::Sender<Chunk>) {
+    let mut hash = sha2::Sha256::new();
+    let mut left = size;
+    while left > 0 {
+        let want = usize::try_from(left).unwrap_or(usize::MAX).min(CHUNK_BYTES);
+        let mut chunk = vec![0; want];
+        let mut chunk = match file.read_exact(&mut chunk) {
+            Ok(()) => Ok(chunk),
+            Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => {
+                Err(changed(&path.display().to_string()))
+            }
+            Err(error) => Err(unreadable(path, &error)),
+        };
+        left -= want as u64;
+        if let Ok(bytes) = &chunk {
+            hash.update(bytes);
+            if left == 0 {
+                let ends_here = matches!(file.read(&mut [0]), Ok(0));
+                if !ends_here || Sha256(hash.finalize_reset().into()) != expected {
+                    chunk = Err(changed(&path.display().to_string()));
+                }
+            }
+        }
+        let over = chunk.is_err();
+        // A send fails when the request is over; then nobody wants the rest.
+        if to.blocking_send(chunk.map(Bytes::from)).is_err() || over {
+            return;
+        }
+    }
+}
+
+fn open(path: &Path, size: u64) -> Result<File, PutError> {
+    let file = File::open(path).map_err(|error| unreadable(path, &error))?;
+    let meta = file.metadata().map_err(|error| unreadable(path, &error))?;
+    if !meta.is_file() {
+        return Err(PutError::Refused(
+            Refusal::Source,
+            cause("Source", format!("{}: not a regular file", path.display())),
+        ));
+    }
+    if meta.len() == size { Ok(file) } else { Err(changed(&path.display().to_string())) }
+}
+
+fn proven(bytes: Bytes, size: u64, expected: Sha256, what: &str) -> Result<Bytes, PutError> {
+    if bytes.len() as u64 == size && Sha256(sha2::Sha256::digest(&bytes).into()) == expected {
+        Ok(bytes)
+    } else {
+        Err(changed(what))
+    }
+}
+
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, PutError> + Send + 'static,
+) -> Result<T, PutError> {
+    tokio::task::spawn_blocking(work).await.unwrap_or_else(|error| {
+        Err(PutError::Refused(Refusal::Source, cause("Source", format!("reading was interrupted: {error}"))))
+    })
+}
+
+fn changed(what: &str) -> PutError {
+    PutError::Refused(
+        Refusal::SourceChanged,
+        cause(
+            "SourceChanged",
+            format!("{what} is not what was planned any more; nothing of it was stored. Plan again"),
+        ),
+    )
+}
+
+fn unreadable(path: &Path, error: &std::io::Error) -> PutError {
+    PutError::Refused(Refusal::Source, cause("Source", format!("{}: {error}", path.display())))
+}
+
+fn cause(code: &str, message: String) -> Cause {
+    Cause { code: code.to_owned(), message, ..Cause::default() }
+}
