@@ -4,6 +4,9 @@
 //! write without a precondition: [`Expect`] has no value for that. Retrying and settling are `flow::apply`'s, by the
 //! rules of `guard`.
 
+pub mod contract;
+pub mod flaky;
+pub mod memory;
 pub mod s3;
 
 use std::path::PathBuf;

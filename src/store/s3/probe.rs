@@ -21,7 +21,6 @@ const PROBE_BYTES: &[u8] =
 const PROBE_LEN: i64 = 89;
 
 impl S3 {
-    /// UploadPart's and CreateMultipartUpload's failures have no precondition to tell of.
     async fn abort_quietly(&self, key: &Key, upload: &UploadId) {
         // What cannot be aborted now is aborted from the journal later, or by the bucket's own lifecycle rule.
         if let Err(error) = self.abort(key, upload).await {
