@@ -227,7 +227,10 @@ impl Page<'_> {
             self.line(&line);
         }
         if largest.len() > FOLDERS_MAX {
-            self.line(&format!("    and {} more folders (--all lists every key)", count((largest.len() - FOLDERS_MAX) as u64)));
+            self.line(&format!(
+                "    and {} more folders (--all lists every key)",
+                count((largest.len() - FOLDERS_MAX) as u64)
+            ));
         }
     }
 }
@@ -249,7 +252,8 @@ fn details(step: &Step) -> Vec<String> {
         }
     }
     if let Some(note) = &step.note {
-        let place = if step.action == Action::Error { format!("{}: ", escape(&step.place.to_string())) } else { String::new() };
+        let place =
+            if step.action == Action::Error { format!("{}: ", escape(&step.place.to_string())) } else { String::new() };
         details.push(format!("{place}{}", escape(note)));
     }
     details

@@ -7,6 +7,7 @@ pub mod check;
 pub mod ledger;
 mod parts;
 mod probe;
+pub mod record;
 mod write;
 
 use std::collections::{HashMap, HashSet};
