@@ -40,6 +40,8 @@ pub struct Opened {
     pub partial: Vec<u8>,
     /// Multipart uploads that earlier runs began, whatever became of them.
     pub uploads: Vec<Upload>,
+    /// Steps whose write an earlier, unfinished run was about to send, whatever became of it.
+    pub begun: Vec<u64>,
 }
 
 /// What stands in a report's way.
@@ -102,11 +104,11 @@ impl Journal {
             .or(of_partial.run_id)
             .or(of_report.run_id)
             .unwrap_or_else(fresh_run_id);
-        let (notes, uploads) = Notes::open(&paths.notes, before, &run_id, plan_digest)?;
+        let (notes, uploads, begun) = Notes::open(&paths.notes, before, &run_id, plan_digest)?;
         let rows = Tape::open(&paths.partial, partial.len() as u64)?;
         paths.sync_folder()?;
         let journal = Self { paths, rows, notes, _lock: lock };
-        Ok(Opened { journal, run_id, report, partial, uploads })
+        Ok(Opened { journal, run_id, report, partial, uploads, begun })
     }
 
     /// Adds one whole line, with its line end, in one write. After an error the file holds what it held before.
@@ -118,8 +120,13 @@ impl Journal {
     }
 
     /// Notes a multipart upload; it is on disk when this returns. Call it before the first part.
-    pub fn note_upload(&mut self, upload: &Upload) -> Result<(), JournalError> {
+    pub fn note_upload(&mut self, upload: Upload) -> Result<(), JournalError> {
         self.notes.upload(upload).map_err(JournalError::io(&self.paths.notes, "be written"))
+    }
+
+    /// Notes that a step's write is about to be sent, so that the next run knows what may have been written.
+    pub fn note_begun(&mut self, n: u64) -> Result<(), JournalError> {
+        self.notes.begun(n).map_err(JournalError::io(&self.paths.notes, "be written"))
     }
 
     /// Puts the finished report in its place, whole or not at all, and removes what is not needed any more.

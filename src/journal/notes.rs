@@ -22,6 +22,21 @@ pub struct Upload {
     pub upload_id: String,
 }
 
+/// One line after the first.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(untagged)]
+enum Note {
+    Upload(Upload),
+    Begun(Begun),
+}
+
+/// A step whose write is about to be sent.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Begun {
+    begun: u64,
+}
+
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Header {
@@ -37,6 +52,7 @@ pub(super) struct Before {
     pub run_id: String,
     plan_digest: String,
     uploads: Vec<Upload>,
+    begun: Vec<u64>,
     whole_bytes: u64,
 }
 
@@ -67,13 +83,16 @@ impl Notes {
             return Err(damaged(serde::de::Error::custom("it is of another version of noclobber")));
         }
         let mut whole_bytes = first.len() as u64;
-        let mut uploads = Vec::new();
+        let (mut uploads, mut begun) = (Vec::new(), Vec::new());
         for line in lines {
-            uploads.push(serde_json::from_slice(line).map_err(damaged)?);
+            match serde_json::from_slice(line).map_err(damaged)? {
+                Note::Upload(upload) => uploads.push(upload),
+                Note::Begun(step) => begun.push(step.begun),
+            }
             whole_bytes += line.len() as u64;
         }
         let Header { noclobber_journal: _, run_id, plan_digest, started_at: _ } = header;
-        Ok(Some(Before { run_id, plan_digest, uploads, whole_bytes }))
+        Ok(Some(Before { run_id, plan_digest, uploads, begun, whole_bytes }))
     }
 
     pub fn open(
@@ -81,9 +100,9 @@ impl Notes {
         before: Option<Before>,
         run_id: &str,
         plan_digest: &str,
-    ) -> Result<(Self, Vec<Upload>), JournalError> {
-        if let Some(Before { uploads, whole_bytes, .. }) = before {
-            return Ok((Self { tape: Tape::open(path, whole_bytes)? }, uploads));
+    ) -> Result<(Self, Vec<Upload>, Vec<u64>), JournalError> {
+        if let Some(Before { uploads, begun, whole_bytes, .. }) = before {
+            return Ok((Self { tape: Tape::open(path, whole_bytes)? }, uploads, begun));
         }
         let header = Header {
             noclobber_journal: FORMAT,
@@ -99,12 +118,17 @@ impl Notes {
             Ok(line.len() as u64)
         };
         let bytes = write().map_err(JournalError::io(path, "be written"))?;
-        Ok((Self { tape: Tape::open(path, bytes)? }, Vec::new()))
+        Ok((Self { tape: Tape::open(path, bytes)? }, Vec::new(), Vec::new()))
     }
 
-    pub fn upload(&mut self, upload: &Upload) -> io::Result<()> {
-        self.tape.append(&encode(upload)?)?;
+    pub fn upload(&mut self, upload: Upload) -> io::Result<()> {
+        self.tape.append(&encode(&Note::Upload(upload))?)?;
         self.tape.sync()
+    }
+
+    /// Not synced: it outlives the process, and a power failure takes no write back that was sent.
+    pub fn begun(&mut self, n: u64) -> io::Result<()> {
+        self.tape.append(&encode(&Note::Begun(Begun { begun: n }))?)
     }
 }
 

@@ -48,7 +48,8 @@ fn upload(n: u64) -> Upload {
 #[test]
 fn a_run_leaves_its_report_and_nothing_else() {
     let desk = Desk::new();
-    let Opened { mut journal, run_id, report, partial, uploads } = desk.open().unwrap();
+    let Opened { mut journal, run_id, report, partial, uploads, begun } = desk.open().unwrap();
+    assert!(begun.is_empty());
     assert_eq!((run_id.as_str(), report.len(), partial.len(), uploads.len()), ("fresh", 0, 0, 0));
     assert!(desk.read("r.csv.journal").contains("\"run_id\":\"fresh\""), "the run id must be on disk by now");
     journal.append(HEADER.into()).unwrap();
@@ -66,8 +67,8 @@ fn a_run_that_was_cut_off_is_gone_on_with_under_its_own_id() {
     let Opened { mut journal, .. } = desk.open().unwrap();
     journal.append(HEADER.into()).unwrap();
     journal.append(line("fresh", PLAN, 1)).unwrap();
-    journal.note_upload(&upload(1)).unwrap();
-    journal.note_upload(&upload(2)).unwrap();
+    journal.note_upload(upload(1)).unwrap();
+    journal.note_upload(upload(2)).unwrap();
     drop(journal);
     // A crash can tear the last line of either file, in the middle of a quoted line break too.
     for (name, torn) in [("r.csv.partial", "1,fresh,\"sha\r\n"), ("r.csv.journal", "{\"n\":3,\"key\":")] {
@@ -84,7 +85,7 @@ fn a_run_that_was_cut_off_is_gone_on_with_under_its_own_id() {
     // What comes next starts on a line of its own.
     let mut journal = opened.journal;
     journal.append(line("fresh", PLAN, 2)).unwrap();
-    journal.note_upload(&upload(4)).unwrap();
+    journal.note_upload(upload(4)).unwrap();
     drop(journal);
     assert_eq!(desk.read("r.csv.partial"), whole + &line("fresh", PLAN, 2));
     assert_eq!(desk.open().unwrap().uploads, [upload(1), upload(2), upload(4)]);

@@ -441,11 +441,15 @@ async fn write_all<S: Store, L: Ledger>(run: &Arc<Run<S, L>>, steps: Vec<Step>, 
     }
 }
 
-/// Every step that has no row yet was not attempted.
+/// Every step that has no row yet was not attempted, or by an earlier attempt that did not learn what became of it.
 fn finish<S: Store, L: Ledger>(run: &Run<S, L>, plan: &Plan, why: &str) {
     for step in plan.steps.iter().filter(|step| run.is_open(step)) {
         if let Some(mut row) = run.blank(step) {
             why.clone_into(&mut row.message);
+            if run.ledger.is_in_doubt(step.n) {
+                row.outcome = Outcome::Unknown;
+                row.message = format!("an earlier attempt may have stored it, and nobody has looked since: {why}");
+            }
             run.book(&row);
         }
     }

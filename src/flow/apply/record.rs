@@ -1,7 +1,7 @@
 //! The run's evidence while it grows: one row a step, on disk as it happens. It decides no outcome, and lets none be
 //! forgotten.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -10,6 +10,8 @@ use crate::model::entry::{Flaw, Key};
 use crate::model::row::{Outcome, Row};
 use crate::report::csv::{self, Tail};
 
+use super::ledger::{Ledger, LedgerError};
+
 /// The rows of one run, and of the runs of the same plan that it goes on with.
 #[derive(Debug)]
 pub struct Record {
@@ -17,6 +19,8 @@ pub struct Record {
     plan_digest: String,
     finished: HashMap<u64, Row>,
     uploads: Vec<Upload>,
+    in_doubt: HashSet<u64>,
+    resumed: bool,
     inner: Mutex<Inner>,
 }
 
@@ -62,10 +66,40 @@ fn list(flaws: &[Flaw]) -> String {
     if flaws.len() > SHOWN { format!("{shown}; and {} more", flaws.len() - SHOWN) } else { shown }
 }
 
+impl Ledger for Record {
+    fn run_id(&self) -> &str {
+        &self.run_id
+    }
+
+    fn is_resumed(&self) -> bool {
+        self.resumed
+    }
+
+    fn finished(&self, n: u64) -> Option<&Row> {
+        self.finished.get(&n)
+    }
+
+    fn is_in_doubt(&self, n: u64) -> bool {
+        self.in_doubt.contains(&n)
+    }
+
+    fn begin(&self, n: u64) -> Result<(), LedgerError> {
+        self.lock().journal.note_begun(n).map_err(|error| LedgerError(error.to_string()))
+    }
+
+    fn upload(&self, n: u64, key: &Key, upload_id: &str) -> Result<(), LedgerError> {
+        self.note_upload(n, key, upload_id).map_err(|error| LedgerError(error.to_string()))
+    }
+
+    fn record(&self, row: &Row) -> Result<(), LedgerError> {
+        Self::record(self, row.clone()).map_err(|error| LedgerError(error.to_string()))
+    }
+}
+
 impl Record {
     /// Opens a report path for a run of this plan, or for going on with one. When it returns, the run id is on disk.
     pub fn open(report: &Path, plan_digest: &str, fresh_run_id: impl FnOnce() -> String) -> Result<Self, RecordError> {
-        let Opened { mut journal, run_id, report: before, partial, uploads } =
+        let Opened { mut journal, run_id, report: before, partial, uploads, begun } =
             Journal::open(report, plan_digest, fresh_run_id)?;
         let name = report.display().to_string();
         let mut rows: BTreeMap<u64, Recorded> = BTreeMap::new();
@@ -85,9 +119,15 @@ impl Record {
             journal.append(csv::header())?;
         }
         let finished = rows.iter().filter(|(_, recorded)| recorded.row.outcome.is_final());
-        let finished = finished.map(|(entry, recorded)| (*entry, recorded.row.clone())).collect();
+        let finished: HashMap<u64, Row> = finished.map(|(entry, recorded)| (*entry, recorded.row.clone())).collect();
+        let unknown = rows.iter().filter(|(_, recorded)| recorded.row.outcome == Outcome::Unknown);
+        // A step that was begun and has a row is as that row says; without one, nobody knows.
+        let unheard = begun.iter().filter(|n| !rows.contains_key(n));
+        let in_doubt = unknown.map(|(entry, _)| *entry).chain(unheard.copied()).collect();
+        let resumed = !rows.is_empty() || !begun.is_empty();
         let plan_digest = plan_digest.to_owned();
-        Ok(Self { run_id, plan_digest, finished, uploads, inner: Mutex::new(Inner { journal, rows }) })
+        let inner = Mutex::new(Inner { journal, rows });
+        Ok(Self { run_id, plan_digest, finished, uploads, in_doubt, resumed, inner })
     }
 
     #[must_use]
@@ -101,14 +141,6 @@ impl Record {
         &self.finished
     }
 
-    /// Entries that an earlier run left in doubt: to be settled before they are tried again.
-    #[must_use]
-    pub fn in_doubt(&self) -> Vec<u64> {
-        let inner = self.lock();
-        let doubtful = |recorded: &Recorded| recorded.by == Run::Earlier && recorded.row.outcome == Outcome::Unknown;
-        inner.rows.iter().filter(|(_, recorded)| doubtful(recorded)).map(|(entry, _)| *entry).collect()
-    }
-
     /// Multipart uploads that earlier runs began, finished or not.
     #[must_use]
     pub fn uploads(&self) -> &[Upload] {
@@ -118,7 +150,7 @@ impl Record {
     /// Notes a multipart upload, on disk when this returns.
     pub fn note_upload(&self, n: u64, key: &Key, upload_id: &str) -> Result<(), RecordError> {
         let upload = Upload { n, key: key.clone(), upload_id: upload_id.to_owned() };
-        Ok(self.lock().journal.note_upload(&upload)?)
+        Ok(self.lock().journal.note_upload(upload)?)
     }
 
     /// Records how a step ended, on disk when this returns. Where the disk refuses, the row is held all the same, its
@@ -223,7 +255,7 @@ mod tests {
         assert_eq!(second.uploads().len(), 1);
         let unfinished: Vec<_> = (1..=11).filter(|n| !second.finished().contains_key(n)).collect();
         assert_eq!(unfinished, [9, 10, 11]);
-        assert_eq!(second.in_doubt(), [10]);
+        assert_eq!((1..=11).filter(|n| second.is_in_doubt(*n)).collect::<Vec<_>>(), [10]);
         // 9 failed and is not reached again, 10 was in doubt and is settled, 11 is done.
         second.record(samples::row(9, Outcome::NotAttempted)).unwrap();
         second.record(samples::row(10, Outcome::Replaced)).unwrap();
@@ -236,6 +268,21 @@ mod tests {
         assert_eq!(third.finished().len(), 10);
         third.record(samples::row(9, Outcome::Created)).unwrap();
         assert_eq!(third.finish(11).unwrap()[8].outcome, Outcome::Created);
+    }
+
+    #[test]
+    fn a_step_that_was_begun_and_has_no_row_is_in_doubt() {
+        let folder = folder();
+        let first = open(&folder);
+        assert!(!first.is_resumed());
+        for n in [1, 2] {
+            first.begin(n).unwrap();
+        }
+        first.record(samples::row(1, Outcome::Created)).unwrap();
+        drop(first);
+        let second = open(&folder);
+        assert!(second.is_resumed());
+        assert_eq!((1..=3).filter(|n| second.is_in_doubt(*n)).collect::<Vec<_>>(), [2]);
     }
 
     #[test]

@@ -1,0 +1,302 @@
+//! The command line: what may be said, and nothing of what is done about it.
+
+use std::path::PathBuf;
+
+use clap::builder::styling::{AnsiColor, Styles};
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+const STYLES: Styles = Styles::styled()
+    .header(AnsiColor::Green.on_default().bold())
+    .usage(AnsiColor::Green.on_default().bold())
+    .literal(AnsiColor::Cyan.on_default().bold())
+    .placeholder(AnsiColor::Cyan.on_default());
+
+const EXAMPLES: &str = "\
+Examples:
+  noclobber init nightly.yaml                     write a commented manifest to start from
+  noclobber plan nightly.yaml -o plan.jsonl       hash locally, look at the bucket, write nothing
+  noclobber show plan.jsonl                       review it; quote its digest in the change ticket
+  noclobber apply plan.jsonl --report report.csv  write exactly that, or nothing
+  noclobber run nightly.yaml --out runs/nightly   plan and apply in one go, for schedulers
+
+Exit codes:
+  0 done or nothing to do    1 could not run      2 there are changes (plan --detailed-exitcode)
+  3 refused                  4 stale, nothing written            5 incomplete
+  64 usage                   65 invalid manifest, plan or report 130 interrupted";
+
+/// Uploads batches of files to S3 from a reviewed plan, and never silently overwrites anything
+#[derive(Debug, Parser)]
+#[command(name = "noclobber", version, styles = STYLES, after_help = EXAMPLES, max_term_width = 110)]
+#[command(propagate_version = true, arg_required_else_help = true, disable_help_subcommand = true)]
+pub struct Cli {
+    #[command(flatten)]
+    pub global: Global,
+    #[command(subcommand)]
+    pub verb: Verb,
+}
+
+#[derive(Debug, Args)]
+pub struct Global {
+    /// Use an S3 server in this process, stored in DIR, instead of any endpoint: for trying a manifest, and for tests
+    #[arg(long, global = true, value_name = "DIR", help_heading = "Global options")]
+    pub sandbox: Option<PathBuf>,
+    /// Print events and results as JSON lines on standard output
+    #[arg(long, global = true, help_heading = "Global options")]
+    pub json: bool,
+    /// Say nothing but results, warnings and errors
+    #[arg(short, long, global = true, help_heading = "Global options")]
+    pub quiet: bool,
+    /// Log what is done to standard error; twice for more
+    #[arg(short, long, global = true, action = clap::ArgAction::Count, help_heading = "Global options")]
+    pub verbose: u8,
+    /// Faults of the sandbox, for tests
+    #[arg(long, global = true, hide = true, value_name = "FILE")]
+    pub sandbox_faults: Option<PathBuf>,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Verb {
+    Init(Init),
+    Check(Check),
+    Plan(Plan),
+    Show(Show),
+    Apply(Apply),
+    Run(Run),
+    Report(Report),
+    Sandbox(Sandbox),
+    Schema(Schema),
+    Completions(Completions),
+    Man(Man),
+}
+
+/// Write a commented manifest to start from
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  noclobber init\n  noclobber init nightly.yaml")]
+pub struct Init {
+    /// File to write; must not exist yet
+    #[arg(default_value = "noclobber.yaml")]
+    pub file: PathBuf,
+}
+
+/// What the templates of a manifest may refer to, and where its sources are
+#[derive(Debug, Args)]
+pub struct Inputs {
+    /// Manifests, planned as one
+    #[arg(required = true, value_name = "MANIFEST")]
+    pub manifests: Vec<PathBuf>,
+    /// Folder that sources are relative to, instead of each manifest's own
+    #[arg(long, value_name = "DIR")]
+    pub base: Option<PathBuf>,
+    /// What {{ date }} stands for, YYYY-MM-DD; today in UTC if not given
+    #[arg(long, value_name = "DATE")]
+    pub date: Option<jiff::civil::Date>,
+    /// What {{ var.NAME }} stands for; may be given several times
+    #[arg(long = "var", value_name = "NAME=VALUE", value_parser = parse_var)]
+    pub vars: Vec<(String, String)>,
+}
+
+/// Check manifests: every flaw, with file and line. Asks no bucket
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  noclobber check nightly.yaml\n  noclobber check a.yaml b.yaml --date 2026-07-01 --var env=prod")]
+pub struct Check {
+    #[command(flatten)]
+    pub inputs: Inputs,
+}
+
+/// How heads are found
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub enum Discovery {
+    /// Whichever costs less
+    Auto,
+    /// ListObjectsV2 over the keys' common prefix
+    List,
+    /// HeadObject for each key
+    Head,
+}
+
+#[derive(Debug, Args)]
+pub struct Looks {
+    /// How the bucket is looked at
+    #[arg(long, value_enum, default_value = "auto")]
+    pub discovery: Discovery,
+    /// HEAD requests at once
+    #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub looks: u16,
+    /// Threads that hash; all cores if not given
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub threads: Option<u16>,
+}
+
+/// Hash the files, look at the bucket, and write down what would be done. Writes nothing to the bucket
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  noclobber plan nightly.yaml                                   print the plan
+  noclobber plan nightly.yaml -o plan.jsonl                     and keep it, for review and apply
+  noclobber plan nightly.yaml -o plan.jsonl.zst --date 2026-07-01 --var env=prod
+  noclobber plan nightly.yaml --detailed-exitcode               2 if there is something to write")]
+pub struct Plan {
+    #[command(flatten)]
+    pub inputs: Inputs,
+    #[command(flatten)]
+    pub looks: Looks,
+    /// Plan file to write (JSON lines); compressed if its name ends in .zst
+    #[arg(short, long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+    /// End with 2 when the plan has something to write
+    #[arg(long)]
+    pub detailed_exitcode: bool,
+    /// List every key, folding nothing
+    #[arg(long)]
+    pub all: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum ShowFormat {
+    Text,
+    /// The whole plan as one JSON document
+    Json,
+}
+
+/// Show a plan to a reviewer
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  noclobber show plan.jsonl
+  noclobber show plan.jsonl --all
+  noclobber show plan.jsonl --format json | jq '.steps[] | select(.action == \"replace\") | .key'")]
+pub struct Show {
+    /// Plan file
+    pub plan: PathBuf,
+    #[arg(long, value_enum, default_value = "text")]
+    pub format: ShowFormat,
+    /// List every key, folding nothing
+    #[arg(long)]
+    pub all: bool,
+    /// Refuse any plan but the one with this digest
+    #[arg(long, value_name = "sha256:...")]
+    pub expect: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub struct Writes {
+    /// Files uploaded at once
+    #[arg(long, value_name = "N", default_value_t = 32, value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub concurrency: u16,
+    /// Memory for the parts of multipart uploads, in MiB
+    #[arg(long, value_name = "MIB", default_value_t = 128, value_parser = clap::value_parser!(u32).range(16..=65536))]
+    pub memory: u32,
+    /// Go on with what can be done, leaving out refusals, errors and what moved since the plan
+    #[arg(long)]
+    pub partial: bool,
+}
+
+/// Write exactly what a plan says, or nothing
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  noclobber apply plan.jsonl --report report.csv
+  noclobber apply plan.jsonl --expect sha256:3f1c...    only the plan that was approved
+  noclobber apply plan.jsonl --partial                  what can still be done of it
+
+After a crash or an interruption the same command again goes on where it stopped.")]
+pub struct Apply {
+    /// Plan file
+    pub plan: PathBuf,
+    /// Report to write (CSV); by default beside the plan
+    #[arg(long, value_name = "FILE")]
+    pub report: Option<PathBuf>,
+    /// Refuse any plan but the one with this digest
+    #[arg(long, value_name = "sha256:...")]
+    pub expect: Option<String>,
+    /// Folder that sources are relative to, instead of the plan's: to apply on another host
+    #[arg(long, value_name = "DIR")]
+    pub base: Option<PathBuf>,
+    #[command(flatten)]
+    pub writes: Writes,
+}
+
+/// Plan and apply in one go, for schedulers
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  noclobber run nightly.yaml --out runs/nightly
+  noclobber run nightly.yaml --sandbox /tmp/sandbox     try it without a bucket
+
+Writes plan.jsonl, report.csv and summary.json to the --out folder. What an earlier run left there is moved to its
+history folder; what an earlier run left unfinished is settled first.")]
+pub struct Run {
+    #[command(flatten)]
+    pub inputs: Inputs,
+    #[command(flatten)]
+    pub looks: Looks,
+    #[command(flatten)]
+    pub writes: Writes,
+    /// Folder for plan.jsonl, report.csv and summary.json
+    #[arg(long, value_name = "DIR", default_value = "noclobber-out")]
+    pub out: PathBuf,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum ReportFormat {
+    /// For a ticket: summary first, problems and replaced objects in full
+    Markdown,
+    Json,
+}
+
+/// Render a report for a ticket
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  noclobber report report.csv > report.md
+  noclobber report report.csv --format json | jq .summary")]
+pub struct Report {
+    /// Report file (CSV)
+    pub report: PathBuf,
+    #[arg(long, value_enum, default_value = "markdown")]
+    pub format: ReportFormat,
+}
+
+/// Serve the sandbox to any S3 client, until interrupted
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  noclobber sandbox --dir /tmp/sandbox --listen 127.0.0.1:9000
+  eval \"$(noclobber sandbox --dir /tmp/sandbox --print-env)\"   the keys alone, without serving
+
+Prints `export` lines that a shell can eval: AWS_ENDPOINT_URL_S3, keys and region.")]
+pub struct Sandbox {
+    /// Folder to store buckets in
+    #[arg(long, value_name = "DIR")]
+    pub dir: PathBuf,
+    /// Address to listen on; port 0 takes a free one
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:0")]
+    pub listen: std::net::SocketAddr,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub enum SchemaOf {
+    Manifest,
+}
+
+/// Print a JSON Schema, for editors
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  noclobber schema manifest > noclobber.schema.json")]
+pub struct Schema {
+    #[arg(value_enum)]
+    pub of: SchemaOf,
+}
+
+/// Print a completion script
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  noclobber completions bash > /etc/bash_completion.d/noclobber")]
+pub struct Completions {
+    #[arg(value_enum)]
+    pub shell: clap_complete::Shell,
+}
+
+/// Print the manual page
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  noclobber man > noclobber.1")]
+pub struct Man {}
+
+fn parse_var(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
+        Some(_) | None => Err("expected NAME=VALUE".to_owned()),
+    }
+}
