@@ -16,13 +16,16 @@ use files::{Owner, Paths, Tape};
 use lock::Lock;
 use notes::Notes;
 
-pub use notes::Upload;
+use crate::model::row::whole_rows;
+
+pub use notes::{Begun, Upload};
 
 /// A run's open journal.
 #[derive(Debug)]
 pub struct Journal {
     paths: Paths,
     rows: Tape,
+    lines: u64,
     notes: Notes,
     // Let go last: until the files above are closed nobody else may have them.
     _lock: Lock,
@@ -34,14 +37,16 @@ pub struct Opened {
     pub journal: Journal,
     /// The earlier run's where there is one to go on with, else the fresh one. On disk before anybody sees it.
     pub run_id: String,
+    /// Whether there was a run to go on with.
+    pub is_resumed: bool,
     /// The finished report of an earlier run of this plan, header and all; empty where there is none.
     pub report: Vec<u8>,
     /// The whole rows of a run that did not finish, header and all. They are newer than those of `report`.
     pub partial: Vec<u8>,
+    /// Steps that earlier runs were about to send, whatever became of them.
+    pub begun: Vec<Begun>,
     /// Multipart uploads that earlier runs began, whatever became of them.
     pub uploads: Vec<Upload>,
-    /// Steps whose write an earlier, unfinished run was about to send, whatever became of it.
-    pub begun: Vec<u64>,
 }
 
 /// What stands in a report's way.
@@ -104,34 +109,41 @@ impl Journal {
             .or(of_partial.run_id)
             .or(of_report.run_id)
             .unwrap_or_else(fresh_run_id);
-        let (notes, uploads, begun) = Notes::open(&paths.notes, before, &run_id, plan_digest)?;
+        let is_resumed = before.is_some() || !report.is_empty() || !partial.is_empty();
+        let notes = Notes::open(&paths.notes, before.as_ref(), &run_id, plan_digest)?;
         let rows = Tape::open(&paths.partial, partial.len() as u64)?;
         paths.sync_folder()?;
-        let journal = Self { paths, rows, notes, _lock: lock };
-        Ok(Opened { journal, run_id, report, partial, uploads, begun })
+        let (begun, uploads) = before.map(|before| (before.begun, before.uploads)).unwrap_or_default();
+        let lines = whole_rows(&partial).count() as u64;
+        let journal = Self { paths, rows, lines, notes, _lock: lock };
+        Ok(Opened { journal, run_id, is_resumed, report, partial, begun, uploads })
     }
 
     /// Adds one whole line, with its line end, in one write. After an error the file holds what it held before.
     pub fn append(&mut self, line: String) -> Result<(), JournalError> {
         match self.rows.append(line.as_bytes()) {
-            Ok(()) => Ok(()),
+            Ok(()) => {
+                self.lines += 1;
+                Ok(())
+            }
             Err(source) => Err(JournalError::NotWritten { path: self.paths.partial.clone(), line, source }),
         }
     }
 
-    /// Notes a multipart upload; it is on disk when this returns. Call it before the first part.
-    pub fn note_upload(&mut self, upload: Upload) -> Result<(), JournalError> {
-        self.notes.upload(upload).map_err(JournalError::io(&self.paths.notes, "be written"))
+    /// Notes that a step is about to be sent.
+    pub fn note_begun(&mut self, n: u64) -> Result<(), JournalError> {
+        let begun = Begun { n, lines: self.lines };
+        self.notes.begun(begun).map_err(JournalError::io(&self.paths.notes, "be written"))
     }
 
-    /// Notes that a step's write is about to be sent, so that the next run knows what may have been written.
-    pub fn note_begun(&mut self, n: u64) -> Result<(), JournalError> {
-        self.notes.begun(n).map_err(JournalError::io(&self.paths.notes, "be written"))
+    /// Notes a multipart upload; it is on disk when this returns. Call it before the first part.
+    pub fn note_upload(&mut self, upload: &Upload) -> Result<(), JournalError> {
+        self.notes.upload(upload).map_err(JournalError::io(&self.paths.notes, "be written"))
     }
 
     /// Puts the finished report in its place, whole or not at all, and removes what is not needed any more.
     pub fn finish(self, lines: impl IntoIterator<Item = String>) -> Result<(), JournalError> {
-        let Self { paths, rows, notes, _lock } = self;
+        let Self { paths, rows, lines: _, notes, _lock } = self;
         files::replace(&paths, lines)?;
         drop((rows, notes));
         paths.remove_traces()

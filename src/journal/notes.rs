@@ -1,4 +1,4 @@
-//! `R.journal`: JSON lines, the first of which names the run. Each is on disk before what it announces begins.
+//! `R.journal`: JSON lines, the first of which names the run. Each is written before what it announces begins.
 
 use std::fs::OpenOptions;
 use std::io::{self, Write as _};
@@ -22,19 +22,21 @@ pub struct Upload {
     pub upload_id: String,
 }
 
-/// One line after the first.
-#[derive(Debug, Serialize, Deserialize)]
-#[serde(untagged)]
-enum Note {
-    Upload(Upload),
-    Begun(Begun),
+/// A step that was about to be sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Begun {
+    /// The step's `n`.
+    pub n: u64,
+    /// Lines of the partial report at that time: a row of this step among the later ones tells how it ended.
+    pub lines: u64,
 }
 
-/// A step whose write is about to be sent.
 #[derive(Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Begun {
-    begun: u64,
+#[serde(rename_all = "lowercase")]
+enum Note {
+    Begun(Begun),
+    Upload(Upload),
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -51,8 +53,8 @@ struct Header {
 pub(super) struct Before {
     pub run_id: String,
     plan_digest: String,
-    uploads: Vec<Upload>,
-    begun: Vec<u64>,
+    pub begun: Vec<Begun>,
+    pub uploads: Vec<Upload>,
     whole_bytes: u64,
 }
 
@@ -83,26 +85,22 @@ impl Notes {
             return Err(damaged(serde::de::Error::custom("it is of another version of noclobber")));
         }
         let mut whole_bytes = first.len() as u64;
-        let (mut uploads, mut begun) = (Vec::new(), Vec::new());
+        let mut begun = Vec::new();
+        let mut uploads = Vec::new();
         for line in lines {
             match serde_json::from_slice(line).map_err(damaged)? {
+                Note::Begun(step) => begun.push(step),
                 Note::Upload(upload) => uploads.push(upload),
-                Note::Begun(step) => begun.push(step.begun),
             }
             whole_bytes += line.len() as u64;
         }
         let Header { noclobber_journal: _, run_id, plan_digest, started_at: _ } = header;
-        Ok(Some(Before { run_id, plan_digest, uploads, begun, whole_bytes }))
+        Ok(Some(Before { run_id, plan_digest, begun, uploads, whole_bytes }))
     }
 
-    pub fn open(
-        path: &Path,
-        before: Option<Before>,
-        run_id: &str,
-        plan_digest: &str,
-    ) -> Result<(Self, Vec<Upload>, Vec<u64>), JournalError> {
-        if let Some(Before { uploads, begun, whole_bytes, .. }) = before {
-            return Ok((Self { tape: Tape::open(path, whole_bytes)? }, uploads, begun));
+    pub fn open(path: &Path, before: Option<&Before>, run_id: &str, plan_digest: &str) -> Result<Self, JournalError> {
+        if let Some(before) = before {
+            return Ok(Self { tape: Tape::open(path, before.whole_bytes)? });
         }
         let header = Header {
             noclobber_journal: FORMAT,
@@ -118,17 +116,18 @@ impl Notes {
             Ok(line.len() as u64)
         };
         let bytes = write().map_err(JournalError::io(path, "be written"))?;
-        Ok((Self { tape: Tape::open(path, bytes)? }, Vec::new(), Vec::new()))
+        Ok(Self { tape: Tape::open(path, bytes)? })
     }
 
-    pub fn upload(&mut self, upload: Upload) -> io::Result<()> {
-        self.tape.append(&encode(&Note::Upload(upload))?)?;
+    /// Survives the process, and not a power cut: a sync a step would cost more than the small uploads themselves.
+    pub fn begun(&mut self, begun: Begun) -> io::Result<()> {
+        self.tape.append(&encode(&Note::Begun(begun))?)
+    }
+
+    /// Survives a power cut: an upload that nobody remembers is billed for ever.
+    pub fn upload(&mut self, upload: &Upload) -> io::Result<()> {
+        self.tape.append(&encode(&Note::Upload(upload.clone()))?)?;
         self.tape.sync()
-    }
-
-    /// Not synced: it outlives the process, and a power failure takes no write back that was sent.
-    pub fn begun(&mut self, n: u64) -> io::Result<()> {
-        self.tape.append(&encode(&Note::Begun(Begun { begun: n }))?)
     }
 }
 

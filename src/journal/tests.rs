@@ -48,8 +48,8 @@ fn upload(n: u64) -> Upload {
 #[test]
 fn a_run_leaves_its_report_and_nothing_else() {
     let desk = Desk::new();
-    let Opened { mut journal, run_id, report, partial, uploads, begun } = desk.open().unwrap();
-    assert!(begun.is_empty());
+    let Opened { mut journal, run_id, is_resumed, report, partial, begun, uploads } = desk.open().unwrap();
+    assert!(!is_resumed && begun.is_empty());
     assert_eq!((run_id.as_str(), report.len(), partial.len(), uploads.len()), ("fresh", 0, 0, 0));
     assert!(desk.read("r.csv.journal").contains("\"run_id\":\"fresh\""), "the run id must be on disk by now");
     journal.append(HEADER.into()).unwrap();
@@ -67,8 +67,9 @@ fn a_run_that_was_cut_off_is_gone_on_with_under_its_own_id() {
     let Opened { mut journal, .. } = desk.open().unwrap();
     journal.append(HEADER.into()).unwrap();
     journal.append(line("fresh", PLAN, 1)).unwrap();
-    journal.note_upload(upload(1)).unwrap();
-    journal.note_upload(upload(2)).unwrap();
+    journal.note_upload(&upload(1)).unwrap();
+    journal.note_begun(7).unwrap();
+    journal.note_upload(&upload(2)).unwrap();
     drop(journal);
     // A crash can tear the last line of either file, in the middle of a quoted line break too.
     for (name, torn) in [("r.csv.partial", "1,fresh,\"sha\r\n"), ("r.csv.journal", "{\"n\":3,\"key\":")] {
@@ -79,16 +80,21 @@ fn a_run_that_was_cut_off_is_gone_on_with_under_its_own_id() {
 
     let opened = Journal::open(&desk.at("r.csv"), PLAN, || panic!("a resumed run keeps its id")).unwrap();
     assert_eq!(opened.run_id, "fresh");
+    assert!(opened.is_resumed);
     assert_eq!(opened.uploads, [upload(1), upload(2)]);
+    assert_eq!(opened.begun, [Begun { n: 7, lines: 2 }]);
     let whole = format!("{HEADER}{}", line("fresh", PLAN, 1));
     assert_eq!(String::from_utf8(opened.partial).unwrap(), whole);
     // What comes next starts on a line of its own.
     let mut journal = opened.journal;
     journal.append(line("fresh", PLAN, 2)).unwrap();
-    journal.note_upload(upload(4)).unwrap();
+    journal.note_upload(&upload(4)).unwrap();
+    journal.note_begun(8).unwrap();
     drop(journal);
     assert_eq!(desk.read("r.csv.partial"), whole + &line("fresh", PLAN, 2));
-    assert_eq!(desk.open().unwrap().uploads, [upload(1), upload(2), upload(4)]);
+    let opened = desk.open().unwrap();
+    assert_eq!(opened.uploads, [upload(1), upload(2), upload(4)]);
+    assert_eq!(opened.begun, [Begun { n: 7, lines: 2 }, Begun { n: 8, lines: 3 }]);
 }
 
 #[test]
@@ -98,6 +104,7 @@ fn a_finished_report_is_gone_on_with_and_stays_until_the_new_one_is_whole() {
     desk.open().unwrap().journal.finish(first.clone()).unwrap();
     let opened = desk.open().unwrap();
     assert_eq!((opened.run_id.as_str(), opened.report), ("first", first.concat().into_bytes()));
+    assert!(opened.is_resumed);
     let mut journal = opened.journal;
     journal.append(HEADER.into()).unwrap();
     drop(journal);

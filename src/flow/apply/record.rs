@@ -5,28 +5,30 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use crate::journal::{Journal, JournalError, Opened, Upload};
+use crate::journal::{Begun, Journal, JournalError, Opened, Upload};
 use crate::model::entry::{Flaw, Key};
 use crate::model::row::{Outcome, Row};
 use crate::report::csv::{self, Tail};
 
 use super::ledger::{Ledger, LedgerError};
 
-/// The rows of one run, and of the runs of the same plan that it goes on with.
+/// The ledger of real runs, kept beside the report: the rows of this run, and of the runs of the same plan that it goes
+/// on with.
 #[derive(Debug)]
 pub struct Record {
     run_id: String,
     plan_digest: String,
+    is_resumed: bool,
     finished: HashMap<u64, Row>,
-    uploads: Vec<Upload>,
     in_doubt: HashSet<u64>,
-    resumed: bool,
+    uploads: Vec<Upload>,
     inner: Mutex<Inner>,
 }
 
 #[derive(Debug)]
 struct Inner {
-    journal: Journal,
+    /// `None` once the run is closed.
+    journal: Option<Journal>,
     /// By entry: the earlier runs' rows, overlaid with this one's.
     rows: BTreeMap<u64, Recorded>,
 }
@@ -52,6 +54,8 @@ pub enum RecordError {
     Unreadable(Vec<Flaw>),
     #[error("entry {entry} ended twice, as {first} and as {second}: a fault of noclobber; please report it")]
     Twice { entry: u64, first: Outcome, second: Outcome },
+    #[error("the run's record is closed: a fault of noclobber; please report it")]
+    Closed,
     #[error("entry {entry}: its row is of another run or plan: a fault of noclobber; please report it")]
     Foreign { entry: u64 },
     #[error(
@@ -66,68 +70,38 @@ fn list(flaws: &[Flaw]) -> String {
     if flaws.len() > SHOWN { format!("{shown}; and {} more", flaws.len() - SHOWN) } else { shown }
 }
 
-impl Ledger for Record {
-    fn run_id(&self) -> &str {
-        &self.run_id
-    }
-
-    fn is_resumed(&self) -> bool {
-        self.resumed
-    }
-
-    fn finished(&self, n: u64) -> Option<&Row> {
-        self.finished.get(&n)
-    }
-
-    fn is_in_doubt(&self, n: u64) -> bool {
-        self.in_doubt.contains(&n)
-    }
-
-    fn begin(&self, n: u64) -> Result<(), LedgerError> {
-        self.lock().journal.note_begun(n).map_err(|error| LedgerError(error.to_string()))
-    }
-
-    fn upload(&self, n: u64, key: &Key, upload_id: &str) -> Result<(), LedgerError> {
-        self.note_upload(n, key, upload_id).map_err(|error| LedgerError(error.to_string()))
-    }
-
-    fn record(&self, row: &Row) -> Result<(), LedgerError> {
-        Self::record(self, row.clone()).map_err(|error| LedgerError(error.to_string()))
-    }
-}
-
 impl Record {
     /// Opens a report path for a run of this plan, or for going on with one. When it returns, the run id is on disk.
     pub fn open(report: &Path, plan_digest: &str, fresh_run_id: impl FnOnce() -> String) -> Result<Self, RecordError> {
-        let Opened { mut journal, run_id, report: before, partial, uploads, begun } =
+        let Opened { mut journal, run_id, is_resumed, report: before, partial, begun, uploads } =
             Journal::open(report, plan_digest, fresh_run_id)?;
         let name = report.display().to_string();
+        let before = read(&name, &before)?;
+        let of_partial = read(&format!("{name}.partial"), &partial)?;
+        let answered = last_lines(&of_partial);
         let mut rows: BTreeMap<u64, Recorded> = BTreeMap::new();
-        for (name, text) in [(name.clone(), &before), (format!("{name}.partial"), &partial)] {
-            if text.is_empty() {
-                continue;
-            }
-            let read = csv::read(&name, text.as_slice(), Tail::Whole).map_err(RecordError::Unreadable)?;
-            for row in read {
-                let was_final = rows.get(&row.entry).is_some_and(|before| before.row.outcome.is_final());
-                if !was_final {
-                    rows.insert(row.entry, Recorded { row, by: Run::Earlier });
-                }
+        for row in before.into_iter().chain(of_partial) {
+            let was_final = rows.get(&row.entry).is_some_and(|before| before.row.outcome.is_final());
+            if !was_final {
+                rows.insert(row.entry, Recorded { row, by: Run::Earlier });
             }
         }
         if partial.is_empty() {
             journal.append(csv::header())?;
         }
-        let finished = rows.iter().filter(|(_, recorded)| recorded.row.outcome.is_final());
-        let finished: HashMap<u64, Row> = finished.map(|(entry, recorded)| (*entry, recorded.row.clone())).collect();
-        let unknown = rows.iter().filter(|(_, recorded)| recorded.row.outcome == Outcome::Unknown);
-        // A step that was begun and has a row is as that row says; without one, nobody knows.
-        let unheard = begun.iter().filter(|n| !rows.contains_key(n));
-        let in_doubt = unknown.map(|(entry, _)| *entry).chain(unheard.copied()).collect();
-        let resumed = !rows.is_empty() || !begun.is_empty();
+        // Sent, or nearly so, and nothing was heard of it since; or heard of, and nobody could tell.
+        let unheard = |step: &Begun| answered.get(&step.n).is_none_or(|line| *line < step.lines);
+        let mut in_doubt: HashSet<u64> = begun.iter().filter(|step| unheard(step)).map(|step| step.n).collect();
+        let ended = |outcome: fn(Outcome) -> bool| {
+            rows.iter()
+                .filter(move |(_, recorded)| outcome(recorded.row.outcome))
+                .map(|(entry, recorded)| (*entry, recorded))
+        };
+        in_doubt.extend(ended(|outcome| outcome == Outcome::Unknown).map(|(entry, _)| entry));
+        let finished = ended(Outcome::is_final).map(|(entry, recorded)| (entry, recorded.row.clone())).collect();
         let plan_digest = plan_digest.to_owned();
-        let inner = Mutex::new(Inner { journal, rows });
-        Ok(Self { run_id, plan_digest, finished, uploads, in_doubt, resumed, inner })
+        let inner = Mutex::new(Inner { journal: Some(journal), rows });
+        Ok(Self { run_id, plan_digest, is_resumed, finished, in_doubt, uploads, inner })
     }
 
     #[must_use]
@@ -145,12 +119,6 @@ impl Record {
     #[must_use]
     pub fn uploads(&self) -> &[Upload] {
         &self.uploads
-    }
-
-    /// Notes a multipart upload, on disk when this returns.
-    pub fn note_upload(&self, n: u64, key: &Key, upload_id: &str) -> Result<(), RecordError> {
-        let upload = Upload { n, key: key.clone(), upload_id: upload_id.to_owned() };
-        Ok(self.lock().journal.note_upload(upload)?)
     }
 
     /// Records how a step ended, on disk when this returns. Where the disk refuses, the row is held all the same, its
@@ -173,33 +141,92 @@ impl Record {
         }
         let line = csv::line(&row);
         inner.rows.insert(entry, Recorded { row, by: Run::This });
-        Ok(inner.journal.append(line)?)
+        Ok(inner.journal()?.append(line)?)
     }
 
-    /// Puts the finished report in place, in the plan's order, and gives its rows. Exactly one row for each of the steps
-    /// `1..=steps`, or nothing is put in place and the rows so far stay where they are.
-    pub fn finish(self, steps: u64) -> Result<Vec<Row>, RecordError> {
-        let Inner { journal, rows } = self.inner.into_inner().unwrap_or_else(PoisonError::into_inner);
+    /// Puts the finished report in place, in the plan's order, gives its rows, and lets go of the lock. Exactly one row
+    /// for each of the steps `1..=steps`, or nothing is put in place and the rows so far stay where they are.
+    pub fn finish(&self, steps: u64) -> Result<Vec<Row>, RecordError> {
+        let mut inner = self.lock();
+        let rows = &inner.rows;
         let without = (1..=steps).zip(rows.keys()).find(|(step, entry)| step != *entry).map(|(step, _)| step);
         let count = rows.len() as u64;
         if without.is_some() || count != steps {
             let first = without.unwrap_or(count.min(steps) + 1);
             return Err(RecordError::Unequal { rows: count, steps, first });
         }
-        let rows: Vec<Row> = rows.into_values().map(|recorded| recorded.row).collect();
+        let journal = inner.journal.take().ok_or(RecordError::Closed)?;
+        let rows: Vec<Row> = std::mem::take(&mut inner.rows).into_values().map(|recorded| recorded.row).collect();
         journal.finish(std::iter::once(csv::header()).chain(rows.iter().map(csv::line)))?;
         Ok(rows)
     }
 
-    /// Leaves no trace, for a run that turned back before its first write.
-    pub fn discard(self) -> Result<(), RecordError> {
-        let Inner { journal, rows: _ } = self.inner.into_inner().unwrap_or_else(PoisonError::into_inner);
+    /// Leaves no trace, for a run that turned back before its first write and whose rows nobody needs.
+    pub fn discard(&self) -> Result<(), RecordError> {
+        let journal = self.lock().journal.take().ok_or(RecordError::Closed)?;
         Ok(journal.discard()?)
     }
 
     // A thread that panicked had finished its insert or not begun it: the rows are sound either way.
     fn lock(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Inner {
+    fn journal(&mut self) -> Result<&mut Journal, RecordError> {
+        self.journal.as_mut().ok_or(RecordError::Closed)
+    }
+}
+
+fn read(name: &str, text: &[u8]) -> Result<Vec<Row>, RecordError> {
+    if text.is_empty() {
+        return Ok(Vec::new());
+    }
+    csv::read(name, text, Tail::Whole).map_err(RecordError::Unreadable)
+}
+
+/// Each entry's last line, counted from 0 at the header.
+fn last_lines(rows: &[Row]) -> HashMap<u64, u64> {
+    (1..).zip(rows).map(|(line, row)| (row.entry, line)).collect()
+}
+
+impl From<RecordError> for LedgerError {
+    fn from(error: RecordError) -> Self {
+        Self(error.to_string())
+    }
+}
+
+impl Ledger for Record {
+    fn run_id(&self) -> &str {
+        &self.run_id
+    }
+
+    fn is_resumed(&self) -> bool {
+        self.is_resumed
+    }
+
+    fn finished(&self, n: u64) -> Option<&Row> {
+        self.finished.get(&n)
+    }
+
+    fn is_in_doubt(&self, n: u64) -> bool {
+        self.in_doubt.contains(&n)
+    }
+
+    fn begin(&self, n: u64) -> Result<(), LedgerError> {
+        let noted = self.lock().journal().and_then(|journal| Ok(journal.note_begun(n)?));
+        noted.map_err(LedgerError::from)
+    }
+
+    fn upload(&self, n: u64, key: &Key, upload_id: &str) -> Result<(), LedgerError> {
+        let upload = Upload { n, key: key.clone(), upload_id: upload_id.to_owned() };
+        let noted = self.lock().journal().and_then(|journal| Ok(journal.note_upload(&upload)?));
+        noted.map_err(LedgerError::from)
+    }
+
+    fn record(&self, row: &Row) -> Result<(), LedgerError> {
+        Ok(Self::record(self, row.clone())?)
     }
 }
 
@@ -248,14 +275,14 @@ mod tests {
         for (n, outcome) in (1..).zip(Outcome::ALL) {
             first.record(samples::row(n, outcome)).unwrap();
         }
-        first.note_upload(9, &Key::new("k"), "u").unwrap();
+        first.upload(9, &Key::new("k"), "u").unwrap();
         drop(first);
 
         let second = open(&folder);
         assert_eq!(second.uploads().len(), 1);
-        let unfinished: Vec<_> = (1..=11).filter(|n| !second.finished().contains_key(n)).collect();
-        assert_eq!(unfinished, [9, 10, 11]);
-        assert_eq!((1..=11).filter(|n| second.is_in_doubt(*n)).collect::<Vec<_>>(), [10]);
+        let entries = |is: &dyn Fn(u64) -> bool| (1..=11).filter(|n| is(*n)).collect::<Vec<_>>();
+        assert_eq!(entries(&|n| !second.finished().contains_key(&n)), [9, 10, 11]);
+        assert_eq!(entries(&|n| second.is_in_doubt(n)), [10]);
         // 9 failed and is not reached again, 10 was in doubt and is settled, 11 is done.
         second.record(samples::row(9, Outcome::NotAttempted)).unwrap();
         second.record(samples::row(10, Outcome::Replaced)).unwrap();
@@ -265,24 +292,10 @@ mod tests {
         assert_eq!(outcomes, [Outcome::Failed, Outcome::Replaced, Outcome::Created]);
 
         let third = open(&folder);
+        assert!(third.is_resumed());
         assert_eq!(third.finished().len(), 10);
         third.record(samples::row(9, Outcome::Created)).unwrap();
         assert_eq!(third.finish(11).unwrap()[8].outcome, Outcome::Created);
-    }
-
-    #[test]
-    fn a_step_that_was_begun_and_has_no_row_is_in_doubt() {
-        let folder = folder();
-        let first = open(&folder);
-        assert!(!first.is_resumed());
-        for n in [1, 2] {
-            first.begin(n).unwrap();
-        }
-        first.record(samples::row(1, Outcome::Created)).unwrap();
-        drop(first);
-        let second = open(&folder);
-        assert!(second.is_resumed());
-        assert_eq!((1..=3).filter(|n| second.is_in_doubt(*n)).collect::<Vec<_>>(), [2]);
     }
 
     #[test]
@@ -321,6 +334,42 @@ mod tests {
         drop(record);
         let again = open(&folder).record(samples::row(1, Outcome::Lost));
         assert!(matches!(again, Err(RecordError::Twice { entry: 1, first: Outcome::Created, .. })));
+    }
+
+    #[test]
+    fn a_step_is_in_doubt_from_its_begin_to_its_row_and_no_longer() {
+        let folder = folder();
+        let first = open(&folder);
+        assert!(!first.is_resumed());
+        for n in [1, 2, 3] {
+            first.begin(n).unwrap();
+        }
+        // 1 ended, 2 was heard of no more, 3 and 4 failed, 4 before it was sent.
+        first.record(samples::row(1, Outcome::Created)).unwrap();
+        first.record(samples::row(3, Outcome::Failed)).unwrap();
+        first.record(samples::row(4, Outcome::Failed)).unwrap();
+        drop(first);
+        let second = open(&folder);
+        assert_eq!((1..=5).filter(|n| second.is_in_doubt(*n)).collect::<Vec<_>>(), [2]);
+        // Rows of an attempt before do not speak for this one.
+        for n in [2, 3, 4] {
+            second.begin(n).unwrap();
+        }
+        second.record(samples::row(2, Outcome::Failed)).unwrap();
+        drop(second);
+        let third = open(&folder);
+        assert_eq!((1..=5).filter(|n| third.is_in_doubt(*n)).collect::<Vec<_>>(), [3, 4]);
+    }
+
+    #[test]
+    fn a_closed_record_takes_nothing_more() {
+        let folder = folder();
+        let record = open(&folder);
+        record.finish(0).unwrap();
+        assert!(matches!(record.record(samples::row(1, Outcome::Created)), Err(RecordError::Closed)));
+        assert!(record.begin(1).is_err());
+        // The report's lock is free again, though the record is still there.
+        open(&folder).discard().unwrap();
     }
 
     #[test]
