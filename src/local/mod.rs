@@ -6,3 +6,6 @@ mod stat;
 
 pub use hash::{Job, hash, hash_all};
 pub use stat::{FileError, stat};
+pub mod find;
+mod pattern;
+mod walk;

@@ -1,0 +1,187 @@
+//! Walks down a folder after a pattern. Follows symbolic links, but never round in circles.
+
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+
+use super::find::{Base, Error, Found, Matches, is_missing, judge_kind, said};
+use super::pattern::{Pattern, States};
+
+/// Names that one glob may look at. Links from everywhere to everywhere make more paths than there is time for.
+const MOST_NAMES: u64 = 20_000_000;
+
+/// Every file that the pattern matches, bytewise by path.
+pub fn matches(base: &Base, pattern: &Pattern) -> Result<Matches, Error> {
+    let start = base.path.join(&pattern.fixed);
+    let real = match std::fs::canonicalize(&start) {
+        Ok(real) => real,
+        Err(error) if is_missing(error.kind()) => return Ok(Matches::default()),
+        Err(error) => return Err(unreadable(&start, &error)),
+    };
+    if base.is_outside(&real) {
+        let fixed = &pattern.fixed;
+        return Err(Error::Outside(format!("{fixed} leads to {}, which", real.display())));
+    }
+    let metadata = std::fs::metadata(&real).map_err(|error| unreadable(&start, &error))?;
+    if !metadata.is_dir() {
+        return Ok(Matches::default());
+    }
+    let mut walk = Walk {
+        base,
+        pattern,
+        found: Vec::new(),
+        matches: Matches::default(),
+        above: vec![(metadata.dev(), metadata.ino())],
+        names: 0,
+    };
+    let is_linked = real != base.plain(&pattern.fixed);
+    walk.folder(&Folder { real, is_linked, path: Vec::new() }, &pattern.start())?;
+    walk.found.sort_unstable_by(|a, b| a.0.cmp(&b.0));
+    walk.matches.found = walk.found.into_iter().map(|(_, found)| found).collect();
+    Ok(walk.matches)
+}
+
+struct Walk<'a> {
+    base: &'a Base,
+    pattern: &'a Pattern,
+    /// By path in bytes, for the order.
+    found: Vec<(Vec<u8>, Found)>,
+    matches: Matches,
+    /// Device and inode of the folders that the walk is in.
+    above: Vec<(u64, u64)>,
+    names: u64,
+}
+
+struct Folder {
+    real: PathBuf,
+    /// Whether a link was followed on the way.
+    is_linked: bool,
+    /// Relative to the fixed part.
+    path: Vec<u8>,
+}
+
+impl Walk<'_> {
+    fn folder(&mut self, folder: &Folder, states: &States) -> Result<(), Error> {
+        let entries = match std::fs::read_dir(&folder.real) {
+            Ok(entries) => entries,
+            Err(error) => {
+                self.matches.unreadable.push(unreadable(&folder.real, &error));
+                return Ok(());
+            }
+        };
+        for entry in entries {
+            self.names += 1;
+            if self.names > MOST_NAMES {
+                let why = format!("more than {MOST_NAMES} names below it; a list file is quicker");
+                return Err(Error::Unreadable { path: self.base.path.join(&self.pattern.fixed), why });
+            }
+            match entry.and_then(|entry| Ok((entry.file_name(), entry.file_type()?))) {
+                Ok((name, kind)) => self.name(folder, states, &name, kind)?,
+                Err(error) => self.matches.unreadable.push(unreadable(&folder.real, &error)),
+            }
+        }
+        Ok(())
+    }
+
+    fn name(&mut self, folder: &Folder, states: &States, name: &OsStr, kind: std::fs::FileType) -> Result<(), Error> {
+        let step = self.pattern.step(states, name);
+        if !step.is_match && step.inside.is_empty() {
+            return Ok(());
+        }
+        let mut path = folder.path.clone();
+        if !path.is_empty() {
+            path.push(b'/');
+        }
+        path.extend_from_slice(name.as_bytes());
+        let here = folder.real.join(name);
+        if !kind.is_symlink() {
+            if kind.is_dir() {
+                if !step.inside.is_empty() {
+                    let inside = Folder { real: here, is_linked: folder.is_linked, path };
+                    return self.enter(&inside, &step.inside);
+                }
+            } else if step.is_match {
+                let mut real = None;
+                let flaw = if folder.is_linked { self.base.follow(&mut real, Ok(here.clone())) } else { None };
+                let flaw = flaw.or_else(|| judge_kind(&here, kind));
+                self.add(path, real, flaw);
+            }
+            return Ok(());
+        }
+        let leads_to = std::fs::metadata(&here).map(|metadata| metadata.file_type());
+        match leads_to {
+            Ok(kind) if kind.is_dir() => {
+                if step.inside.is_empty() {
+                    return Ok(());
+                }
+                let mut real = None;
+                // Not entered where it is not allowed: a link to / would walk everything.
+                if let Some(flaw) = self.base.follow(&mut real, std::fs::canonicalize(&here)) {
+                    self.add(path, real, Some(flaw));
+                    return Ok(());
+                }
+                let inside = Folder { real: real.unwrap_or(here), is_linked: true, path };
+                self.enter(&inside, &step.inside)
+            }
+            Ok(kind) => {
+                if step.is_match {
+                    let mut real = None;
+                    let flaw = self.base.follow(&mut real, std::fs::canonicalize(&here));
+                    self.add(path, real, flaw.or_else(|| judge_kind(&here, kind)));
+                }
+                Ok(())
+            }
+            Err(error) => {
+                if step.is_match {
+                    let flaw = self.base.follow(&mut None, Err(error));
+                    self.add(path, None, flaw);
+                }
+                Ok(())
+            }
+        }
+    }
+
+    fn enter(&mut self, folder: &Folder, states: &States) -> Result<(), Error> {
+        let id = match std::fs::metadata(&folder.real) {
+            Ok(metadata) => (metadata.dev(), metadata.ino()),
+            Err(error) => {
+                self.matches.unreadable.push(unreadable(&folder.real, &error));
+                return Ok(());
+            }
+        };
+        if self.above.contains(&id) {
+            let link = self.source(&folder.path);
+            self.matches.warnings.push(format!("{link} leads back to a folder that it is in; it is not followed again"));
+            return Ok(());
+        }
+        self.above.push(id);
+        let result = self.folder(folder, states);
+        self.above.pop();
+        result
+    }
+
+    fn add(&mut self, bytes: Vec<u8>, real: Option<PathBuf>, flaw: Option<String>) {
+        let source = self.source(&bytes);
+        let path = String::from_utf8_lossy(&bytes).into_owned();
+        let flaw = if std::str::from_utf8(&bytes).is_err() {
+            Some(format!("the name is not UTF-8: {}", bytes.escape_ascii()))
+        } else {
+            flaw
+        };
+        self.found.push((bytes, Found { source, path, real, flaw }));
+    }
+
+    fn source(&self, path: &[u8]) -> String {
+        let path = String::from_utf8_lossy(path);
+        match self.pattern.fixed.as_str() {
+            "" => path.into_owned(),
+            "/" => format!("/{path}"),
+            fixed => format!("{fixed}/{path}"),
+        }
+    }
+}
+
+fn unreadable(path: &Path, error: &std::io::Error) -> Error {
+    Error::Unreadable { path: path.to_owned(), why: said(error) }
+}

@@ -1,0 +1,180 @@
+//! Which keys are fit to be written, and which belong to a manifest.
+
+use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
+use unicode_normalization::{UnicodeNormalization as _, is_nfc_quick};
+
+use super::shape::shown;
+
+/// S3's limit on a key, prefix and all, in bytes of UTF-8.
+const LONGEST: usize = 1024;
+
+/// What is wrong with a full key (prefix and all), if anything. `unusual` lets everything pass that S3 can hold.
+#[must_use]
+pub fn flaw(key: &str, unusual: bool) -> Option<String> {
+    if key.is_empty() {
+        return Some("the key is empty".to_owned());
+    }
+    if key.len() > LONGEST {
+        return Some(format!("key {} has {} bytes; S3 allows {LONGEST}, the prefix included", shown(key), key.len()));
+    }
+    if unusual {
+        return None;
+    }
+    let why = if key.chars().any(char::is_control) {
+        "has a control character"
+    } else if key.starts_with('/') {
+        "begins with /"
+    } else if key.contains("//") {
+        "has an empty segment (//)"
+    } else if key.ends_with('/') {
+        "ends with /, as only a folder's marker does"
+    } else if key.contains('\\') {
+        "has a backslash"
+    } else if key.split('/').any(|segment| segment == "." || segment == "..") {
+        "has a segment . or .., which many clients drop"
+    } else {
+        return None;
+    };
+    Some(format!("key {} {why}; if that is meant, say allow_unusual_keys: true", shown(key)))
+}
+
+/// The globs of `allow_keys`. Empty allows all.
+#[derive(Debug, Clone, Default)]
+pub struct Allowed {
+    globs: Vec<String>,
+    set: GlobSet,
+}
+
+impl Allowed {
+    /// Takes globs that [`glob_flaw`] lets pass; any other is left out, and so allows less.
+    #[must_use]
+    pub fn new(globs: Vec<String>) -> Self {
+        let mut set = GlobSetBuilder::new();
+        for glob in globs.iter().filter_map(|glob| builder(glob).build().ok()) {
+            set.add(glob);
+        }
+        let set = set.build().unwrap_or_default();
+        Self { globs, set }
+    }
+
+    /// What keeps a full key out, if anything.
+    #[must_use]
+    pub fn flaw(&self, key: &str) -> Option<String> {
+        if self.globs.is_empty() || self.set.is_match(key) {
+            return None;
+        }
+        Some(format!("key {} matches none of allow_keys: {}", shown(key), self.globs.join(", ")))
+    }
+}
+
+/// What is wrong with a glob of `allow_keys`, if anything.
+#[must_use]
+pub fn glob_flaw(glob: &str) -> Option<String> {
+    if glob.is_empty() {
+        return Some("an empty glob matches nothing".to_owned());
+    }
+    if glob.split('/').any(|segment| segment != "**" && segment.contains("**")) {
+        return Some(format!("{}: ** must stand alone between slashes", shown(glob)));
+    }
+    builder(glob).build().err().map(|error| format!("{} is not a glob: {}", shown(glob), error.kind()))
+}
+
+fn builder(glob: &str) -> GlobBuilder<'_> {
+    let mut builder = GlobBuilder::new(glob);
+    builder.literal_separator(true).backslash_escape(true).empty_alternates(true);
+    builder
+}
+
+/// Two keys that fold to one are taken for the same by people, and by some file systems.
+#[must_use]
+pub fn folded(key: &str) -> std::borrow::Cow<'_, str> {
+    if key.is_ascii() && !key.bytes().any(|b| b.is_ascii_uppercase()) {
+        return key.into();
+    }
+    let lower = key.to_lowercase();
+    if is_nfc_quick(lower.chars()) == unicode_normalization::IsNormalized::Yes {
+        return lower.into();
+    }
+    lower.nfc().collect::<String>().into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_unusual_key_passes_only_where_it_is_allowed_and_s3_can_hold_it() {
+        let long = "k".repeat(1025);
+        // key, usual, possible
+        let table = [
+            ("a", true, true),
+            ("reports/2026/a b+c=d.csv", true, true),
+            ("größe/\u{1f980}.csv", true, true),
+            ("...", true, true),
+            ("a/.hidden", true, true),
+            (&long[..1024], true, true),
+            ("", false, false),
+            (&long, false, false),
+            ("/a", false, true),
+            ("a//b", false, true),
+            ("a/", false, true),
+            ("/", false, true),
+            ("a\\b", false, true),
+            ("a/../b", false, true),
+            ("./a", false, true),
+            ("..", false, true),
+            ("a/.", false, true),
+            ("a\nb", false, true),
+            ("a\u{7f}", false, true),
+            ("a\u{85}", false, true),
+            ("\0", false, true),
+        ];
+        for (key, usual, possible) in table {
+            assert_eq!(flaw(key, false).is_none(), usual, "{key:?}: {:?}", flaw(key, false));
+            assert_eq!(flaw(key, true).is_none(), possible, "{key:?}: {:?}", flaw(key, true));
+        }
+    }
+
+    #[test]
+    fn a_length_is_counted_in_bytes_and_not_in_characters() {
+        assert!(flaw(&"ü".repeat(512), false).is_none());
+        assert!(flaw(&"ü".repeat(513), false).is_some());
+    }
+
+    #[test]
+    fn one_star_never_crosses_a_slash() {
+        // glob, key, allowed
+        for (glob, key, yes) in [
+            ("reports/*", "reports/a.csv", true),
+            ("reports/*", "reports/2026/a.csv", false),
+            ("reports/**", "reports/2026/a.csv", true),
+            ("reports/**", "reports", false),
+            ("reports/**", "other/reports/a", false),
+            ("**/a.csv", "x/y/a.csv", true),
+            ("**/a.csv", "a.csv", true),
+            ("r?/a", "r1/a", true),
+            ("r?a", "r/a", false),
+            ("r[0-9]/a", "r7/a", true),
+            ("r[!0-9]/a", "r7/a", false),
+            ("{a,b/c}/x", "b/c/x", true),
+            ("*", ".hidden", true),
+            ("a\\*", "a*", true),
+            ("a\\*", "ab", false),
+            ("A*", "ab", false),
+        ] {
+            assert_eq!(glob_flaw(glob), None, "{glob}");
+            assert_eq!(Allowed::new(vec![glob.to_owned()]).flaw(key).is_none(), yes, "{glob} {key}");
+        }
+        assert!(Allowed::default().flaw("anything").is_none());
+        for glob in ["", "a**", "[a", "{a", "**a/b"] {
+            assert!(glob_flaw(glob).is_some(), "{glob}");
+        }
+    }
+
+    #[test]
+    fn folding_hides_case_and_normalisation_and_nothing_else() {
+        assert_eq!(folded("Report.CSV"), folded("report.csv"));
+        assert_eq!(folded("caf\u{e9}"), folded("cafe\u{301}"));
+        assert_ne!(folded("cafe"), folded("caf\u{e9}"));
+    }
+}

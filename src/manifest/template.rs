@@ -1,0 +1,251 @@
+//! Templates of keys, prefixes, metadata and tags: minijinja, strict. The date is given, never asked of a clock.
+
+use std::collections::BTreeMap;
+
+use jiff::civil::Date;
+use minijinja::syntax::SyntaxConfig;
+use minijinja::{AutoEscape, Environment, Error, ErrorKind, UndefinedBehavior, Value};
+
+use super::shape::{shown, suggestion};
+
+/// What one match of a glob gives to its key's template.
+const OF_MATCH: [&str; 5] = ["path", "dir", "name", "stem", "ext"];
+/// Instructions that one rendering may take: far more than a key needs, far less than a loop could ask for.
+const FUEL: u64 = 50_000;
+
+/// Renders templates with one run's parameters.
+#[derive(Debug)]
+pub struct Engine {
+    env: Environment<'static>,
+    fixed: BTreeMap<String, Value>,
+    vars: Vec<String>,
+    env_names: Vec<String>,
+}
+
+/// A template that was compiled, or a text that is none.
+#[derive(Debug)]
+pub struct Template<'a> {
+    text: &'a str,
+    compiled: Option<minijinja::Template<'a, 'a>>,
+}
+
+/// What a template may speak of for one source.
+#[derive(Debug, Clone)]
+pub struct Scope {
+    value: Value,
+    of_match: bool,
+}
+
+impl Engine {
+    #[must_use]
+    pub fn new(date: Date, vars: &BTreeMap<String, String>, env: &BTreeMap<String, String>) -> Self {
+        let fixed = BTreeMap::from([
+            ("date".to_owned(), Value::from(date.to_string())),
+            ("var".to_owned(), Value::from(vars.clone())),
+            ("env".to_owned(), Value::from(env.clone())),
+        ]);
+        let names = |map: &BTreeMap<String, String>| map.keys().cloned().collect();
+        Self { env: environment(), fixed, vars: names(vars), env_names: names(env) }
+    }
+
+    /// The error says what is wrong with the syntax.
+    pub fn compile<'a>(&'a self, text: &'a str) -> Result<Template<'a>, String> {
+        if is_plain(text) {
+            return Ok(Template { text, compiled: None });
+        }
+        match self.env.template_from_str(text) {
+            Ok(compiled) => Ok(Template { text, compiled: Some(compiled) }),
+            Err(error) => Err(bad_syntax(text, &error)),
+        }
+    }
+
+    /// `date`, `var` and `env`.
+    #[must_use]
+    pub fn scope(&self) -> Scope {
+        Scope { value: Value::from(self.fixed.clone()), of_match: false }
+    }
+
+    /// For a match of a glob, `path` and its parts too. The path is relative to the glob's fixed part.
+    #[must_use]
+    pub fn scope_of(&self, path: &str) -> Scope {
+        let (dir, name) = path.rsplit_once('/').unwrap_or(("", path));
+        // As file managers see it: .profile has no extension.
+        let (stem, ext) = match name.rsplit_once('.') {
+            Some((stem, ext)) if !stem.is_empty() => (stem, ext),
+            _ => (name, ""),
+        };
+        let mut all = self.fixed.clone();
+        all.extend(OF_MATCH.iter().zip([path, dir, name, stem, ext]).map(|(n, v)| ((*n).to_owned(), Value::from(v))));
+        Scope { value: Value::from(all), of_match: true }
+    }
+
+    /// The text that comes of it. The error names what is undefined, and what there is.
+    pub fn render(&self, template: &Template<'_>, scope: &Scope) -> Result<String, String> {
+        let Some(compiled) = &template.compiled else { return Ok(template.text.to_owned()) };
+        compiled.render(&scope.value).map_err(|error| self.explain(template, compiled, scope, &error))
+    }
+
+    fn explain(
+        &self,
+        template: &Template<'_>,
+        compiled: &minijinja::Template<'_, '_>,
+        scope: &Scope,
+        error: &Error,
+    ) -> String {
+        if error.kind() == ErrorKind::OutOfFuel {
+            return format!("the template {} takes too long", shown(template.text));
+        }
+        let mut unknown: Vec<String> = compiled
+            .undeclared_variables(true)
+            .into_iter()
+            .filter(|name| !self.knows(scope, name) && self.env.globals().all(|(global, _)| global != name))
+            .collect();
+        unknown.sort();
+        let Some(first) = unknown.first().filter(|_| error.kind() == ErrorKind::UndefinedError) else {
+            return format!("the template {} cannot be rendered: {}", shown(template.text), said(error));
+        };
+        let why = self.why_undefined(scope, first);
+        format!("{first} is not defined in the template {}{why}", shown(template.text))
+    }
+
+    fn knows(&self, scope: &Scope, name: &str) -> bool {
+        match name.split_once('.') {
+            Some(("var", name)) => self.vars.iter().any(|known| known == name),
+            Some(("env", name)) => self.env_names.iter().any(|known| known == name),
+            Some((top, _)) => self.knows(scope, top),
+            None => self.fixed.contains_key(name) || (scope.of_match && OF_MATCH.contains(&name)),
+        }
+    }
+
+    fn why_undefined(&self, scope: &Scope, name: &str) -> String {
+        if let Some(var) = name.strip_prefix("var.") {
+            let meant = suggestion(var, self.vars.iter().map(String::as_str));
+            let there = if self.vars.is_empty() { "none is given".to_owned() } else { self.vars.join(", ") };
+            return format!("; give it with --var {var}=VALUE (given: {there}){meant}");
+        }
+        if let Some(variable) = name.strip_prefix("env.") {
+            let meant = suggestion(variable, self.env_names.iter().map(String::as_str));
+            return format!("; the environment has no {variable}{meant}");
+        }
+        if OF_MATCH.contains(&name) {
+            return format!("; {} are there only for the matches of a glob", OF_MATCH.join(", "));
+        }
+        let mut there = vec!["date", "var.NAME", "env.NAME"];
+        if scope.of_match {
+            there.extend(OF_MATCH);
+        }
+        let meant = suggestion(name, there.iter().copied());
+        format!("; there are {}{meant}", there.join(", "))
+    }
+}
+
+/// Whether a text is taken as it stands.
+#[must_use]
+pub fn is_plain(text: &str) -> bool {
+    !["{{", "{%", "{#"].iter().any(|mark| text.contains(mark))
+}
+
+/// What is wrong with a template before anything is rendered.
+#[must_use]
+pub fn syntax(text: &str) -> Option<String> {
+    if is_plain(text) {
+        return None;
+    }
+    environment().template_from_str(text).err().map(|error| bad_syntax(text, &error))
+}
+
+fn environment() -> Environment<'static> {
+    let mut env = Environment::new();
+    env.set_undefined_behavior(UndefinedBehavior::Strict);
+    env.set_auto_escape_callback(|_| AutoEscape::None);
+    // Else the newline of a block scalar would vanish from a template, and stand in a plain text.
+    if let Ok(syntax) = SyntaxConfig::builder().keep_trailing_newline(true).build() {
+        env.set_syntax(syntax);
+    }
+    env.set_fuel(Some(FUEL));
+    env.add_filter("datefmt", datefmt);
+    env
+}
+
+/// Formats a date, `date` itself or any text such as 2026-01-31, by strftime.
+#[expect(clippy::needless_pass_by_value, reason = "minijinja's filters take values")]
+fn datefmt(date: String, format: String) -> Result<String, Error> {
+    let invalid = |why: String| Error::new(ErrorKind::InvalidOperation, why);
+    let date: Date = date.parse().map_err(|_| invalid(format!("datefmt: {} is not a date", shown(&date))))?;
+    jiff::fmt::strtime::format(&format, date).map_err(|error| invalid(format!("datefmt: {error}")))
+}
+
+fn bad_syntax(text: &str, error: &Error) -> String {
+    format!("the template {} is not valid: {}", shown(text), said(error))
+}
+
+/// minijinja's words without its own idea of a file and a line.
+fn said(error: &Error) -> String {
+    error.detail().map_or_else(|| error.kind().to_string(), str::to_owned)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn engine() -> Engine {
+        let one = |n: &str, v: &str| BTreeMap::from([(n.to_owned(), v.to_owned())]);
+        Engine::new(Date::constant(2026, 1, 31), &one("REGION", "emea"), &one("HOME", "/root"))
+    }
+
+    fn render(text: &str, path: Option<&str>) -> Result<String, String> {
+        let engine = engine();
+        let scope = path.map_or_else(|| engine.scope(), |path| engine.scope_of(path));
+        engine.compile(text).and_then(|template| engine.render(&template, &scope))
+    }
+
+    #[test]
+    fn a_template_renders_what_the_run_was_given() {
+        for (text, path, rendered) in [
+            ("plain <&> \"text\"", None, "plain <&> \"text\""),
+            ("{{ date }}/a", None, "2026-01-31/a"),
+            ("{{ date | datefmt('%Y/%m/%d') }}", None, "2026/01/31"),
+            ("{{ '2025-02-03' | datefmt('%j') }}", None, "034"),
+            ("{{ var.REGION }}{{ env.HOME }}", None, "emea/root"),
+            ("{{ var.X | default('x') }}", None, "x"),
+            ("{{ path }}|{{ dir }}|{{ name }}|{{ stem }}|{{ ext }}", Some("a/b.tar.gz"), "a/b.tar.gz|a|b.tar.gz|b.tar|gz"),
+            ("{{ dir }}|{{ stem }}|{{ ext }}", Some(".profile"), "|.profile|"),
+            ("<{{ name }}>", Some("a&b.html"), "<a&b.html>"),
+            ("{{ date }}\n", None, "2026-01-31\n"),
+        ] {
+            assert_eq!(render(text, path).as_deref(), Ok(rendered), "{text}");
+        }
+    }
+
+    #[test]
+    fn an_undefined_name_is_named_with_what_there_is() {
+        for (text, path, said) in [
+            ("{{ dat }}", None, "dat is not defined in the template \"{{ dat }}\"; there are date, var.NAME, env.NAME; did you mean date?"),
+            ("{{ var.REGIO }}", None, "var.REGIO is not defined in the template \"{{ var.REGIO }}\"; give it with --var REGIO=VALUE (given: REGION); did you mean REGION?"),
+            ("{{ env.NOPE }}", None, "env.NOPE is not defined in the template \"{{ env.NOPE }}\"; the environment has no NOPE"),
+            ("{{ name }}", None, "name is not defined in the template \"{{ name }}\"; path, dir, name, stem, ext are there only for the matches of a glob"),
+            ("{{ x.y | upper }}", Some("a"), "x.y is not defined in the template \"{{ x.y | upper }}\"; there are date, var.NAME, env.NAME, path, dir, name, stem, ext"),
+            ("{% if nope %}a{% endif %}", None, "nope is not defined in the template \"{% if nope %}a{% endif %}\"; there are date, var.NAME, env.NAME"),
+        ] {
+            assert_eq!(render(text, path), Err(said.to_owned()), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_template_that_cannot_be_is_refused_and_does_not_panic_or_hang() {
+        for text in [
+            "{{ date",
+            "{{ date }",
+            "{{ }}",
+            "{% if %}",
+            "{{ date | nofilter }}",
+            "{{ date | datefmt }}",
+            "{{ date | datefmt('%') }}",
+            "{{ 'x' | datefmt('%Y') }}",
+            "{% include 'x' %}",
+            "{% for a in range(10000) %}{% for b in range(10000) %}x{% endfor %}{% endfor %}",
+        ] {
+            assert!(render(text, Some("a")).is_err(), "{text}");
+        }
+    }
+}
