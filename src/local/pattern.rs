@@ -37,7 +37,10 @@ enum Segment {
     Any,
     Literal(Vec<u8>),
     /// A glob that may or may not match names that begin with a dot.
-    Glob { glob: GlobMatcher, dot: bool },
+    Glob {
+        glob: GlobMatcher,
+        dot: bool,
+    },
 }
 
 /// How far the alternatives have come on the way down to a folder: (alternative, segment).
@@ -54,7 +57,8 @@ pub struct Step {
 
 impl Pattern {
     pub fn parse(glob: &str) -> Result<Self, PatternError> {
-        let fixed: Vec<&str> = glob.split('/').take_while(|segment| !segment.contains(['*', '?', '[', '{', '\\'])).collect();
+        let fixed: Vec<&str> =
+            glob.split('/').take_while(|segment| !segment.contains(['*', '?', '[', '{', '\\'])).collect();
         let rest: Vec<&str> = glob.split('/').skip(fixed.len()).collect();
         let root = if glob.starts_with('/') { "/" } else { "" };
         let mut alternatives = Vec::new();

@@ -152,7 +152,9 @@ impl Walk<'_> {
         };
         if self.above.contains(&id) {
             let link = self.source(&folder.path);
-            self.matches.warnings.push(format!("{link} leads back to a folder that it is in; it is not followed again"));
+            self.matches
+                .warnings
+                .push(format!("{link} leads back to a folder that it is in; it is not followed again"));
             return Ok(());
         }
         self.above.push(id);

@@ -5,8 +5,10 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Deserializer};
 
-use super::property::{ACLS, STORAGE_CLASSES, content_type, header, kms, metadata_name, metadata_text, tag_name, tag_text};
 use super::limits::Limits;
+use super::property::{
+    ACLS, STORAGE_CLASSES, content_type, header, kms, metadata_name, metadata_text, tag_name, tag_text,
+};
 use super::shape::{Field, Shape};
 use super::value;
 use crate::model::entry::{Compare, Rule};
@@ -60,11 +62,8 @@ pub const TARGET: &[Field] = &[
     Field::new("conditional_writes", CONDITIONAL_WRITES),
 ];
 
-const LIMITS: &[Field] = &[
-    Field::new("replaces", Shape::Count),
-    Field::new("creates", Shape::Count),
-    Field::new("bytes", Shape::Size),
-];
+const LIMITS: &[Field] =
+    &[Field::new("replaces", Shape::Count), Field::new("creates", Shape::Count), Field::new("bytes", Shape::Size)];
 
 pub const SSE: &[Field] = &[Field::required("kms", Shape::Text(kms))];
 

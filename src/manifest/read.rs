@@ -21,7 +21,7 @@ pub struct Manifest {
     pub file: Arc<str>,
     pub name: Option<String>,
     pub targets: Vec<Target>,
-    pub stages: Vec<Arc<str>>,
+    pub choices: Choices,
     pub stages_line: u32,
     pub limits: Limits,
     pub allowed: Allowed,
@@ -30,6 +30,16 @@ pub struct Manifest {
     /// In the order written.
     pub items: Vec<Item>,
     pub warnings: Vec<String>,
+}
+
+/// The names that entries and rows may use.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Choices {
+    targets: Vec<Arc<str>>,
+    /// Otherwise a name that is not known may have been meant well.
+    targets_are_sound: bool,
+    stages: Vec<Arc<str>>,
+    stages_are_sound: bool,
 }
 
 /// A target as written; the prefix may still be a template.
@@ -103,7 +113,10 @@ impl Reader<'_> {
             }
             _ => {
                 let kind = root.kind();
-                self.flaws.add(root.line, format!("a manifest must be a mapping with version, bucket and entries, not {kind}"));
+                self.flaws.add(
+                    root.line,
+                    format!("a manifest must be a mapping with version, bucket and entries, not {kind}"),
+                );
                 return None;
             }
         }
@@ -126,22 +139,21 @@ impl Reader<'_> {
             Some(Data::List(nodes)) => nodes.as_slice(),
             _ => &[],
         };
-        let scope = Shared {
-            rule: written.overwrite,
-            compare: written.compare,
+        let choices = Choices {
             targets_are_sound: !targets.is_empty() && self.is_sound(root, "targets"),
             targets: targets.iter().map(|target| Arc::from(target.spec.name.as_str())).collect(),
             stages_are_sound: self.is_sound(root, "stages"),
             stages,
-            defaults: Arc::new(defaults),
         };
-        let items: Vec<Item> = entries.iter().filter_map(|node| self.item(node, &scope)).collect();
-        let warnings = self.warnings(root, &scope, &items, entries);
+        let shared =
+            Shared { rule: written.overwrite, compare: written.compare, choices, defaults: Arc::new(defaults) };
+        let items: Vec<Item> = entries.iter().filter_map(|node| self.item(node, &shared)).collect();
+        let warnings = self.warnings(root, &shared.choices, &items, entries);
         Some(Manifest {
             file: self.file,
             name: written.name,
             targets,
-            stages: scope.stages,
+            choices: shared.choices,
             stages_line,
             limits: written.limits,
             allowed: Allowed::new(written.allow_keys),
@@ -238,8 +250,8 @@ impl Reader<'_> {
         let is_sound = self.flaws.found.len() == before;
         let source = self.source(node);
         let line_of = |name: &str| node.get(name).map_or(node.line, |node| node.line);
-        let stage = self.stage(node, shared);
-        let target = self.target(node, shared);
+        let stage = self.stage(node, &shared.choices);
+        let target = self.target(node, &shared.choices);
         if !is_sound {
             return None;
         }
@@ -286,43 +298,27 @@ impl Reader<'_> {
     }
 
     /// `None` where it is flawed.
-    fn stage(&mut self, node: &Node, shared: &Shared) -> Option<Option<Arc<str>>> {
+    fn stage(&mut self, node: &Node, choices: &Choices) -> Option<Option<Arc<str>>> {
         let Some(Node { line, data: Data::Text(name) }) = node.get("stage") else {
-            return Some(shared.stages.first().cloned());
+            return Some(choices.stages.first().cloned());
         };
-        match shared.stage(name) {
-            Ok(stage) => Some(Some(stage)),
-            Err(why) => {
-                if shared.stages_are_sound {
-                    self.flaws.add(*line, why);
-                }
-                None
-            }
-        }
+        choices.stage(name).map_err(|why| self.flaws.add(*line, why)).ok()
     }
 
     /// `None` where it is flawed.
-    fn target(&mut self, node: &Node, shared: &Shared) -> Option<Arc<str>> {
+    fn target(&mut self, node: &Node, choices: &Choices) -> Option<Arc<str>> {
         let (line, named) = match node.get("target") {
             Some(Node { line, data: Data::Text(name) }) => (*line, Some(name.as_str())),
             _ => (node.line, None),
         };
         // A list's rows may each name theirs.
-        if named.is_none() && node.get("list").is_some() && shared.targets.len() > 1 {
+        if named.is_none() && node.get("list").is_some() && choices.targets.len() > 1 {
             return Some("".into());
         }
-        match shared.target(named) {
-            Ok(target) => Some(target),
-            Err(why) => {
-                if shared.targets_are_sound {
-                    self.flaws.add(line, why);
-                }
-                None
-            }
-        }
+        choices.target(named).map_err(|why| self.flaws.add(line, why)).ok()
     }
 
-    fn warnings(&self, root: &Node, shared: &Shared, items: &[Item], entries: &[Node]) -> Vec<String> {
+    fn warnings(&self, root: &Node, choices: &Choices, items: &[Item], entries: &[Node]) -> Vec<String> {
         let mut warnings = Vec::new();
         if entries.is_empty() {
             let line = root.get("entries").map_or(root.line, |node| node.line);
@@ -332,7 +328,7 @@ impl Reader<'_> {
         if let Some(targets) = root.get("targets")
             && !has_lists
         {
-            for name in shared.targets.iter().filter(|name| items.iter().all(|item| item.target != **name)) {
+            for name in choices.targets.iter().filter(|name| items.iter().all(|item| item.target != **name)) {
                 let line = targets.get(name).map_or(targets.line, |node| node.line);
                 warnings.push(format!("{}:{line}: no entry goes to target {name}", self.file));
             }
@@ -350,58 +346,60 @@ enum Kind {
 struct Shared {
     rule: Rule,
     compare: Compare,
-    targets: Vec<Arc<str>>,
-    targets_are_sound: bool,
-    stages: Vec<Arc<str>>,
-    stages_are_sound: bool,
+    choices: Choices,
     defaults: Arc<Wanted>,
 }
 
-impl Shared {
-    fn target(&self, named: Option<&str>) -> Result<Arc<str>, String> {
-        target(&self.targets, named)
+impl Choices {
+    /// In the order in which they run.
+    #[must_use]
+    pub fn stages(&self) -> &[Arc<str>] {
+        &self.stages
     }
 
-    fn stage(&self, named: &str) -> Result<Arc<str>, String> {
-        stage(&self.stages, named)
-    }
-}
-
-impl Manifest {
     /// The target that a list's row means: its own, else the item's.
     pub fn target_of(&self, item: &Item, named: Option<&str>) -> Result<Arc<str>, String> {
-        let names: Vec<Arc<str>> = self.targets.iter().map(|target| target.spec.name.as_str().into()).collect();
         match named {
             None if !item.target.is_empty() => Ok(Arc::clone(&item.target)),
-            named => target(&names, named),
+            named => self.target(named),
         }
     }
 
     /// The stage that a list's row means: its own, else the item's.
     pub fn stage_of(&self, item: &Item, named: Option<&str>) -> Result<Option<Arc<str>>, String> {
-        named.map_or_else(|| Ok(item.stage.clone()), |name| stage(&self.stages, name).map(Some))
+        named.map_or_else(|| Ok(item.stage.clone()), |name| self.stage(name))
     }
-}
 
-fn target(names: &[Arc<str>], named: Option<&str>) -> Result<Arc<str>, String> {
-    match (named, names) {
-        (None, [only]) => Ok(Arc::clone(only)),
-        (None, _) => Err(format!("target is missing: one of {}", names.join(", "))),
-        (Some(name), _) => names.iter().find(|known| ***known == *name).cloned().ok_or_else(|| {
-            let meant = suggestion(name, names.iter().map(|name| &**name));
-            format!("target {} is not one of {}{meant}", shown(name), names.join(", "))
-        }),
-    }
-}
-
-fn stage(stages: &[Arc<str>], name: &str) -> Result<Arc<str>, String> {
-    stages.iter().find(|stage| ***stage == *name).cloned().ok_or_else(|| {
-        if stages.is_empty() {
-            return format!("stage {} is not known: the manifest has no stages", shown(name));
+    fn target(&self, named: Option<&str>) -> Result<Arc<str>, String> {
+        let known = match (named, self.targets.as_slice()) {
+            (None, [only]) => Some(only),
+            (None, _) => None,
+            (Some(name), names) => names.iter().find(|known| ***known == *name),
+        };
+        match (known, named) {
+            (Some(known), _) => Ok(Arc::clone(known)),
+            (None, _) if !self.targets_are_sound => Ok("".into()),
+            (None, None) => Err(format!("target is missing: one of {}", self.targets.join(", "))),
+            (None, Some(name)) => {
+                let meant = suggestion(name, self.targets.iter().map(|name| &**name));
+                Err(format!("target {} is not one of {}{meant}", shown(name), self.targets.join(", ")))
+            }
         }
-        let meant = suggestion(name, stages.iter().map(|stage| &**stage));
-        format!("stage {} is not one of {}{meant}", shown(name), stages.join(", "))
-    })
+    }
+
+    fn stage(&self, name: &str) -> Result<Option<Arc<str>>, String> {
+        if let Some(stage) = self.stages.iter().find(|stage| ***stage == *name) {
+            return Ok(Some(Arc::clone(stage)));
+        }
+        if !self.stages_are_sound {
+            return Ok(None);
+        }
+        if self.stages.is_empty() {
+            return Err(format!("stage {} is not known: the manifest has no stages", shown(name)));
+        }
+        let meant = suggestion(name, self.stages.iter().map(|stage| &**stage));
+        Err(format!("stage {} is not one of {}{meant}", shown(name), self.stages.join(", ")))
+    }
 }
 
 fn spec(name: &str, bucket: String, reach: fields::Reach) -> TargetSpec {

@@ -104,10 +104,7 @@ impl Flaws {
             (Shape::OneOf(words), Data::Text(text)) => {
                 if !words.contains(&text.as_str()) {
                     let meant = suggestion(text, words.iter().copied());
-                    self.add(
-                        node.line,
-                        format!("{name}: {} is not one of {}{meant}", shown(text), words.join(", ")),
-                    );
+                    self.add(node.line, format!("{name}: {} is not one of {}{meant}", shown(text), words.join(", ")));
                 }
             }
             (Shape::Version, Data::Count(other)) => {

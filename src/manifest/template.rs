@@ -208,7 +208,11 @@ mod tests {
             ("{{ '2025-02-03' | datefmt('%j') }}", None, "034"),
             ("{{ var.REGION }}{{ env.HOME }}", None, "emea/root"),
             ("{{ var.X | default('x') }}", None, "x"),
-            ("{{ path }}|{{ dir }}|{{ name }}|{{ stem }}|{{ ext }}", Some("a/b.tar.gz"), "a/b.tar.gz|a|b.tar.gz|b.tar|gz"),
+            (
+                "{{ path }}|{{ dir }}|{{ name }}|{{ stem }}|{{ ext }}",
+                Some("a/b.tar.gz"),
+                "a/b.tar.gz|a|b.tar.gz|b.tar|gz",
+            ),
             ("{{ dir }}|{{ stem }}|{{ ext }}", Some(".profile"), "|.profile|"),
             ("<{{ name }}>", Some("a&b.html"), "<a&b.html>"),
             ("{{ date }}\n", None, "2026-01-31\n"),
@@ -220,12 +224,36 @@ mod tests {
     #[test]
     fn an_undefined_name_is_named_with_what_there_is() {
         for (text, path, said) in [
-            ("{{ dat }}", None, "dat is not defined in the template \"{{ dat }}\"; there are date, var.NAME, env.NAME; did you mean date?"),
-            ("{{ var.REGIO }}", None, "var.REGIO is not defined in the template \"{{ var.REGIO }}\"; give it with --var REGIO=VALUE (given: REGION); did you mean REGION?"),
-            ("{{ env.NOPE }}", None, "env.NOPE is not defined in the template \"{{ env.NOPE }}\"; the environment has no NOPE"),
-            ("{{ name }}", None, "name is not defined in the template \"{{ name }}\"; path, dir, name, stem, ext are there only for the matches of a glob"),
-            ("{{ x.y | upper }}", Some("a"), "x.y is not defined in the template \"{{ x.y | upper }}\"; there are date, var.NAME, env.NAME, path, dir, name, stem, ext"),
-            ("{% if nope %}a{% endif %}", None, "nope is not defined in the template \"{% if nope %}a{% endif %}\"; there are date, var.NAME, env.NAME"),
+            (
+                "{{ dat }}",
+                None,
+                "dat is not defined in the template \"{{ dat }}\"; there are date, var.NAME, env.NAME; did you mean date?",
+            ),
+            (
+                "{{ var.REGIO }}",
+                None,
+                "var.REGIO is not defined in the template \"{{ var.REGIO }}\"; give it with --var REGIO=VALUE (given: REGION); did you mean REGION?",
+            ),
+            (
+                "{{ env.NOPE }}",
+                None,
+                "env.NOPE is not defined in the template \"{{ env.NOPE }}\"; the environment has no NOPE",
+            ),
+            (
+                "{{ name }}",
+                None,
+                "name is not defined in the template \"{{ name }}\"; path, dir, name, stem, ext are there only for the matches of a glob",
+            ),
+            (
+                "{{ x.y | upper }}",
+                Some("a"),
+                "x.y is not defined in the template \"{{ x.y | upper }}\"; there are date, var.NAME, env.NAME, path, dir, name, stem, ext",
+            ),
+            (
+                "{% if nope %}a{% endif %}",
+                None,
+                "nope is not defined in the template \"{% if nope %}a{% endif %}\"; there are date, var.NAME, env.NAME",
+            ),
         ] {
             assert_eq!(render(text, path), Err(said.to_owned()), "{text}");
         }

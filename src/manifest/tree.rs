@@ -142,7 +142,9 @@ impl Builder {
                     let as_text = style != ScalarStyle::Plain || is_text_tag(line, tag.as_deref())?;
                     self.scalar(line, &text, as_text, anchor)?;
                 }
-                Event::SequenceStart(anchor, tag) => self.begin(line, Data::List(Vec::new()), anchor, tag.as_deref())?,
+                Event::SequenceStart(anchor, tag) => {
+                    self.begin(line, Data::List(Vec::new()), anchor, tag.as_deref())?
+                }
                 Event::MappingStart(anchor, tag) => self.begin(line, Data::Map(Vec::new()), anchor, tag.as_deref())?,
                 Event::SequenceEnd | Event::MappingEnd => {
                     if let Some(done) = self.open.pop() {

@@ -235,7 +235,9 @@ mod tests {
     #[test]
     fn a_role_is_a_role() {
         assert_eq!(role("arn:aws:iam::111122223333:role/path/uploader"), None);
-        for no in ["uploader", "arn:aws:iam::1:role/x", "arn:aws:iam::111122223333:user/x", "arn:aws:iam::111122223333:role/"] {
+        for no in
+            ["uploader", "arn:aws:iam::1:role/x", "arn:aws:iam::111122223333:user/x", "arn:aws:iam::111122223333:role/"]
+        {
             assert!(role(no).is_some(), "{no}");
         }
     }

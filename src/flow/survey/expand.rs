@@ -1,0 +1,294 @@
+//! From one manifest's items to entries: sources found, keys and properties rendered and judged.
+
+use std::collections::{HashMap, HashSet};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::local::find::{self, Base, Found, Outside};
+use crate::manifest::key;
+use crate::manifest::list::{self, Row};
+use crate::manifest::template::{Engine, Scope, Template};
+use crate::manifest::wanted::Resolver;
+use crate::manifest::{From, Item, Manifest};
+use crate::model::entry::{Entry, Flaw, Key, Place, Rule};
+
+/// Flaws told of one item. A wrong template over a million matches is one mistake.
+const MOST_FLAWS: usize = 50;
+
+/// Works through one manifest.
+pub struct Expand<'a> {
+    engine: &'a Engine,
+    manifest: &'a Manifest,
+    /// What the plan calls this manifest's targets.
+    names: &'a HashMap<String, Arc<str>>,
+    /// Rendered, by target; a target whose prefix is flawed is not here.
+    prefixes: HashMap<String, String>,
+    base: Base,
+    /// From the plan's base to this manifest's.
+    below: String,
+    plan_base: &'a Path,
+    /// As a person wrote it, for the names of lists.
+    folder: Option<&'a Path>,
+    resolver: Resolver,
+    /// Of the item at hand.
+    seen: HashSet<(Place, String)>,
+    more: usize,
+    pub flaws: Vec<Flaw>,
+    pub warnings: Vec<String>,
+}
+
+/// What an entry has besides its source and its key.
+struct Rest {
+    place: Place,
+    rule: Rule,
+    stage: Option<Arc<str>>,
+    target: Arc<str>,
+}
+
+impl<'a> Expand<'a> {
+    pub fn new(
+        engine: &'a Engine,
+        manifest: &'a Manifest,
+        names: &'a HashMap<String, Arc<str>>,
+        base: &Path,
+        plan_base: &'a Path,
+        folder: Option<&'a Path>,
+    ) -> Result<Self, Flaw> {
+        let file = Place { file: Arc::clone(&manifest.file), line: 0 };
+        let outside = if manifest.allow_outside_base { Outside::Allowed } else { Outside::Refused };
+        let base = Base::new(base, outside).map_err(|error| Flaw { place: file, message: error.to_string() })?;
+        let below = base.path().strip_prefix(plan_base).unwrap_or(Path::new("")).to_string_lossy().into_owned();
+        Ok(Self {
+            engine,
+            manifest,
+            names,
+            prefixes: HashMap::new(),
+            base,
+            below,
+            plan_base,
+            folder,
+            resolver: Resolver::default(),
+            seen: HashSet::new(),
+            more: 0,
+            flaws: Vec::new(),
+            warnings: manifest.warnings.clone(),
+        })
+    }
+
+    /// Adds every entry, in the order written.
+    pub fn all(&mut self, entries: &mut Vec<Entry>) {
+        for target in &self.manifest.targets {
+            match self.prefix(&target.spec.prefix) {
+                Ok(prefix) => {
+                    self.prefixes.insert(target.spec.name.clone(), prefix);
+                }
+                Err(why) => self.flaw(target.prefix_line, format!("prefix: {why}")),
+            }
+        }
+        for item in &self.manifest.items {
+            self.seen.clear();
+            match &item.from {
+                From::Source { source, source_line, key, key_line } => match self.engine.compile(key) {
+                    Ok(key) => self.source(item, source, *source_line, &key, *key_line, entries),
+                    Err(why) => self.flaw(*key_line, format!("key: {why}")),
+                },
+                From::List { path, line } => self.list(item, path, *line, entries),
+            }
+            if self.more > 0 {
+                let message = format!("and {} more flaws of this entry", std::mem::take(&mut self.more));
+                let place = self.at(item.line);
+                self.flaws.push(Flaw { place, message });
+            }
+        }
+    }
+
+    fn prefix(&self, text: &str) -> Result<String, String> {
+        let prefix = self.engine.compile(text).and_then(|text| self.engine.render(&text, &self.engine.scope()))?;
+        // With some key after it: a prefix alone may end in a slash.
+        match key::flaw(&format!("{prefix}k"), self.manifest.allow_unusual_keys) {
+            Some(why) => Err(why),
+            None => Ok(prefix),
+        }
+    }
+
+    fn at(&self, line: u32) -> Place {
+        Place { file: Arc::clone(&self.manifest.file), line }
+    }
+
+    fn flaw(&mut self, line: u32, message: String) {
+        self.note(Flaw { place: self.at(line), message });
+    }
+
+    fn note(&mut self, flaw: Flaw) {
+        if self.seen.len() >= MOST_FLAWS {
+            self.more += 1;
+        } else if self.seen.insert((flaw.place.clone(), flaw.message.clone())) {
+            self.flaws.push(flaw);
+        }
+    }
+
+    fn source(
+        &mut self,
+        item: &Item,
+        source: &str,
+        source_line: u32,
+        key: &Template<'_>,
+        key_line: u32,
+        entries: &mut Vec<Entry>,
+    ) {
+        let is_glob = find::is_glob(source);
+        let found = if is_glob {
+            self.base.glob(source).map(|matches| {
+                let place = self.at(source_line);
+                self.warnings.extend(matches.warnings.into_iter().map(|warning| format!("{place}: {warning}")));
+                for error in matches.unreadable {
+                    self.flaw(source_line, error.to_string());
+                }
+                matches.found
+            })
+        } else {
+            self.base.literal(source).map(|found| vec![found])
+        };
+        let found = match found {
+            Ok(found) if found.is_empty() => {
+                return self.absent(item, source_line, format!("{source} matches no file"));
+            }
+            Ok(found) => found,
+            Err(error @ find::Error::Missing { .. }) => return self.absent(item, source_line, error.to_string()),
+            Err(error) => return self.flaw(source_line, error.to_string()),
+        };
+        for found in found {
+            let scope = if is_glob { self.engine.scope_of(&found.path) } else { self.engine.scope() };
+            match self.engine.render(key, &scope) {
+                Ok(key) => {
+                    let rest = Rest {
+                        place: self.at(item.line),
+                        rule: item.rule,
+                        stage: item.stage.clone(),
+                        target: Arc::clone(&item.target),
+                    };
+                    let at = self.at(key_line);
+                    entries.extend(self.entry(item, found, &key, &at, rest, &scope));
+                }
+                Err(why) => self.flaw(key_line, format!("key: {why}")),
+            }
+        }
+    }
+
+    /// Nothing is there: fine for an optional item, a flaw for any other.
+    fn absent(&mut self, item: &Item, line: u32, what: String) {
+        if item.optional {
+            self.warnings.push(format!("{}: {what}; it is optional", self.at(line)));
+        } else {
+            self.flaw(line, format!("{what}; if that is fine, say optional: true"));
+        }
+    }
+
+    fn list(&mut self, item: &Item, path: &str, line: u32, entries: &mut Vec<Entry>) {
+        let name = self.folder.map_or_else(|| PathBuf::from(path), |folder| folder.join(path));
+        let path = self.base.path().join(path);
+        let kind = match std::fs::metadata(&path) {
+            Ok(metadata) => metadata.file_type(),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                return self.absent(item, line, format!("the list {} does not exist", name.display()));
+            }
+            Err(error) => return self.flaw(line, format!("the list {} cannot be read: {error}", name.display())),
+        };
+        if !kind.is_file() {
+            return self.flaw(line, format!("the list {} is not a file", name.display()));
+        }
+        let file = match std::fs::File::open(&path) {
+            Ok(file) => file,
+            Err(error) => return self.flaw(line, format!("the list {} cannot be read: {error}", name.display())),
+        };
+        let file_name: Arc<str> = name.display().to_string().into();
+        let scope = self.engine.scope();
+        for row in list::rows(&file_name, file) {
+            match row {
+                Ok(row) => entries.extend(self.row(item, &file_name, row, &scope)),
+                Err(flaws) => flaws.into_iter().for_each(|flaw| self.note(flaw)),
+            }
+        }
+    }
+
+    fn row(&mut self, item: &Item, file: &Arc<str>, row: Row, scope: &Scope) -> Option<Entry> {
+        let Row { line, source, key, rule, stage, target } = row;
+        let place = Place { file: Arc::clone(file), line };
+        let stage = self.manifest.choices.stage_of(item, stage.as_deref());
+        let target = self.manifest.choices.target_of(item, target.as_deref());
+        let found = match self.base.literal(&source) {
+            Err(error @ find::Error::Missing { .. }) if item.optional => {
+                self.warnings.push(format!("{place}: {error}; it is optional"));
+                return None;
+            }
+            found => found.map_err(|error| error.to_string()),
+        };
+        match (found, stage, target) {
+            (Ok(found), Ok(stage), Ok(target)) => {
+                let rest = Rest { place: place.clone(), rule: rule.unwrap_or(item.rule), stage, target };
+                self.entry(item, found, &key, &place, rest, scope)
+            }
+            (found, stage, target) => {
+                for message in [found.err(), stage.err(), target.err()].into_iter().flatten() {
+                    self.note(Flaw { place: place.clone(), message });
+                }
+                None
+            }
+        }
+    }
+
+    fn entry(&mut self, item: &Item, found: Found, key: &str, at: &Place, rest: Rest, scope: &Scope) -> Option<Entry> {
+        let Found { source, path: _, real, flaw } = found;
+        let Rest { place, rule, stage, target } = rest;
+        let prefix = self.prefixes.get(&*target)?;
+        let full = format!("{prefix}{key}");
+        // A source that is flawed gives its key flaws of its own, which are not the writer's.
+        if flaw.is_none() {
+            let wrong = if key.is_empty() {
+                Some("the key is empty".to_owned())
+            } else {
+                key::flaw(&full, self.manifest.allow_unusual_keys).or_else(|| self.manifest.allowed.flaw(&full))
+            };
+            if let Some(message) = wrong {
+                self.note(Flaw { place: at.clone(), message });
+                return None;
+            }
+        }
+        let properties = match self.resolver.resolve(&item.properties, self.engine, scope, &source) {
+            Ok(properties) => properties,
+            Err(wrong) => {
+                for (line, message) in wrong {
+                    self.flaw(line, message);
+                }
+                return None;
+            }
+        };
+        Some(Entry {
+            place,
+            source: self.from_plan_base(&source),
+            real: real.map(|real| real.strip_prefix(self.plan_base).unwrap_or(&real).to_string_lossy().into_owned()),
+            target: self.names.get(&*target).map_or(target, Arc::clone),
+            key: Key::new(full),
+            rule,
+            compare: item.compare,
+            stage,
+            properties,
+            flaw,
+        })
+    }
+
+    /// The source relative to the plan's base. The manifest's folder has no links in it, so leading `..` fold.
+    fn from_plan_base(&self, source: &str) -> String {
+        if source.starts_with('/') || self.below.is_empty() {
+            return source.to_owned();
+        }
+        let (mut below, mut source) = (self.below.as_str(), source);
+        while let Some(rest) = source.strip_prefix("../") {
+            let Some((above, _)) = below.rsplit_once('/') else {
+                return if below.is_empty() { source.to_owned() } else { rest.to_owned() };
+            };
+            (below, source) = (above, rest);
+        }
+        format!("{below}/{source}")
+    }
+}
