@@ -97,7 +97,9 @@ pub struct Inputs {
 
 /// Check manifests: every flaw, with file and line. Asks no bucket
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  noclobber check nightly.yaml\n  noclobber check a.yaml b.yaml --date 2026-07-01 --var env=prod")]
+#[command(
+    after_help = "Examples:\n  noclobber check nightly.yaml\n  noclobber check a.yaml b.yaml --date 2026-07-01 --var env=prod"
+)]
 pub struct Check {
     #[command(flatten)]
     pub inputs: Inputs,
@@ -120,8 +122,8 @@ pub struct Looks {
     #[arg(long, value_enum, default_value = "auto")]
     pub discovery: Discovery,
     /// HEAD requests at once
-    #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u16).range(1..=1024))]
-    pub looks: u16,
+    #[arg(long = "looks", value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub heads: u16,
     /// Threads that hash; all cores if not given
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub threads: Option<u16>,
@@ -254,9 +256,8 @@ pub struct Report {
 
 /// Serve the sandbox to any S3 client, until interrupted
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:
+#[command(after_help = "Example:
   noclobber sandbox --dir /tmp/sandbox --listen 127.0.0.1:9000
-  eval \"$(noclobber sandbox --dir /tmp/sandbox --print-env)\"   the keys alone, without serving
 
 Prints `export` lines that a shell can eval: AWS_ENDPOINT_URL_S3, keys and region.")]
 pub struct Sandbox {

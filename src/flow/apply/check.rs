@@ -94,6 +94,7 @@ pub(super) async fn check<'a, S: Store, L: Ledger>(
         .steps
         .iter()
         .filter(|step| matches!(step.action, Action::Unchanged | Action::Keep) && step.head.is_some())
+        .filter(|_| !run.settings.settle_only)
         .collect();
     let total = (writes.len() + idle.len()) as u64;
     run.watch.tell(Event::Begin { phase: Phase::Checking, files: total, bytes: 0 });

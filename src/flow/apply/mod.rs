@@ -44,6 +44,8 @@ pub struct Settings {
     pub partial: bool,
     /// Look at every file and head again before the first write.
     pub preflight: bool,
+    /// Send nothing: only find out what an earlier attempt left in doubt.
+    pub settle_only: bool,
     pub patience: Patience,
     /// So many times the same failure in a row, and nothing more is started.
     pub failures_max: u32,
@@ -59,6 +61,7 @@ impl Settings {
             pool_bytes: 128 << 20,
             partial: false,
             preflight: true,
+            settle_only: false,
             patience: Patience::default(),
             failures_max: 20,
         }
@@ -318,13 +321,20 @@ async fn walk<S: Store, L: Ledger>(run: &Arc<Run<S, L>>, plan: &Plan) -> Result<
 
     let writes: Vec<&Step> = plan.steps.iter().filter(|step| step.action.writes() && run.is_open(step)).collect();
     let in_doubt = preflight(run, plan, &writes).await?;
+    if run.settings.settle_only {
+        return Err(halt(End::Finished, "the run was killed before it, and not taken up again"));
+    }
     let writes: Vec<&Step> = writes.into_iter().filter(|step| run.is_open(step)).collect();
-    probe::probe(run, &writes).await?;
-
-    let writes: Vec<&Step> = writes.into_iter().filter(|step| run.is_open(step)).collect();
+    if writes.is_empty() {
+        // Stages still have their say: an entry that was left out may have spoilt one.
+        return stages(run, plan, &in_doubt).await;
+    }
     let bytes = writes.iter().filter_map(|step| step.local.as_ref()).map(|local| local.size).sum();
     run.watch.tell(Event::Begin { phase: Phase::Uploading, files: writes.len() as u64, bytes });
-    let done = stages(run, plan, &in_doubt).await;
+    let done = match probe::probe(run, &writes).await {
+        Ok(()) => stages(run, plan, &in_doubt).await,
+        Err(halt) => Err(halt),
+    };
     run.watch.tell(Event::End { phase: Phase::Uploading });
     done
 }
@@ -353,10 +363,20 @@ async fn preflight<S: Store, L: Ledger>(
     if !run.settings.preflight && !run.ledger.is_resumed() {
         return Ok(in_doubt);
     }
+    let doubtful: Vec<&Step> = writes.iter().copied().filter(|step| run.ledger.is_in_doubt(step.n)).collect();
+    let writes = if run.settings.settle_only { &doubtful } else { writes };
     let mut moved = Vec::new();
     for (step, verdict) in check::check(run, plan, writes).await? {
         match verdict {
             Verdict::Ready => {}
+            Verdict::InDoubt if run.settings.settle_only => {
+                if let Some(mut row) = run.blank(step) {
+                    row.outcome = Outcome::Unknown;
+                    "the run was killed while it was written; since then the key has been found as it was planned"
+                        .clone_into(&mut row.message);
+                    run.book(&row);
+                }
+            }
             Verdict::InDoubt => {
                 in_doubt.insert(step.n);
             }

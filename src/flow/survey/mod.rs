@@ -3,6 +3,7 @@
 //! Heads first, then only those digests that some rung of the ladder needs, then the rule table. What a LIST has shown
 //! is enough to prove absence or sameness; everything else gets a HEAD before it is judged.
 
+pub mod compose;
 mod expand;
 pub mod gather;
 mod look;

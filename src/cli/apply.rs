@@ -1,0 +1,240 @@
+//! `apply`: exactly what a plan says, or nothing.
+
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use serde_json::json;
+
+use crate::flow::apply::ledger::Ledger as _;
+use crate::flow::apply::record::{Record, RecordError};
+use crate::flow::apply::{self, Applied, End, Settings};
+use crate::flow::cancel::Cancel;
+use crate::journal::JournalError;
+use crate::model::event::Watch;
+use crate::model::exit::Exit;
+use crate::model::row::{Outcome, Row, Tally};
+use crate::model::step::digest_text;
+use crate::model::text::escape;
+use crate::plan::file::Plan;
+use crate::plan::text::{count, size};
+use crate::report::tally;
+
+use super::args::{Apply, Global, Writes};
+use super::out::Out;
+use super::reach::{Reach, Stores};
+use super::show::read;
+use super::{Ended, Failure, signal};
+
+/// So many moved or unfinished entries are listed on standard error; all are in the report.
+const LISTED: usize = 50;
+
+/// What became of an apply.
+pub(super) struct Finished {
+    pub exit: Exit,
+    pub tally: Tally,
+    /// Why it ended before its last step, if it did.
+    pub why: Option<String>,
+    pub report: Option<PathBuf>,
+}
+
+pub(super) async fn apply(global: &Global, args: Apply, out: Out) -> Ended {
+    let plan = read(&args.plan, args.expect.as_deref())?;
+    let report = args.report.unwrap_or_else(|| beside(&args.plan));
+    let cancel = Cancel::default();
+    signal::heed(&cancel, out);
+    let reach = Reach::begin(global).await?;
+    let base = args.base.unwrap_or_else(|| PathBuf::from(&plan.header.base));
+    let settings = settings(base, &args.writes);
+    let watch = out.watch();
+    let finished = match reach.connect_all(&plan.header.targets).await {
+        Ok(stores) => carry_out(&plan, stores, &report, settings, watch, &cancel, out).await,
+        Err(failure) => Err(failure),
+    };
+    reach.end().await;
+    conclude(&finished?, out)
+}
+
+/// The report's default place: `plan.jsonl` gets `plan.report.csv`.
+fn beside(plan: &Path) -> PathBuf {
+    let name = plan.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    let stem = name.strip_suffix(".zst").unwrap_or(&name);
+    plan.with_file_name(format!("{}.report.csv", stem.strip_suffix(".jsonl").unwrap_or(stem)))
+}
+
+pub(super) fn settings(base: PathBuf, writes: &Writes) -> Settings {
+    Settings {
+        concurrency: usize::from(writes.concurrency),
+        pool_bytes: u64::from(writes.memory) << 20,
+        partial: writes.partial,
+        ..Settings::new(base)
+    }
+}
+
+/// A fresh run id: a UUID of version 7, which sorts by time and never comes twice.
+fn fresh_run_id() -> String {
+    uuid::Uuid::now_v7().to_string()
+}
+
+/// Opens the report, applies the plan, and puts the report in its place.
+pub(super) async fn carry_out(
+    plan: &Plan,
+    stores: Stores,
+    report: &Path,
+    settings: Settings,
+    watch: Arc<dyn Watch>,
+    cancel: &Cancel,
+    out: Out,
+) -> Result<Finished, Failure> {
+    let digest = digest_text(&plan.footer.digest);
+    let record = Record::open(report, &digest, fresh_run_id).map_err(cannot_open)?;
+    let record = Arc::new(record);
+    let stores = stores.into_iter().map(|(name, (_, store))| (name, store)).collect();
+    let Applied { end, tally: _ } =
+        apply::apply(plan, stores, Arc::clone(&record), settings, Arc::clone(&watch), cancel.clone()).await;
+    drop(watch);
+    let record = Arc::into_inner(record).ok_or_else(|| {
+        Failure::new(Exit::Incomplete, "a task still holds the report: a fault of noclobber; please report it")
+    })?;
+    match end {
+        End::Refused(refusals) => {
+            if !record.is_resumed() {
+                record.discard().map_err(|error| Failure::new(Exit::CouldNotRun, error))?;
+            }
+            let text = format!("the plan may not be applied, and nothing was written:\n  {}", refusals.join("\n  "));
+            Err(Failure::new(Exit::Refused, text))
+        }
+        End::Ledger(error, rows) => {
+            for row in &rows {
+                out.error(&format!("not in the report: {}", crate::report::csv::line(row).trim_end()));
+            }
+            let text = format!("{error}\nNothing more was started. Make room and apply again: it goes on from here");
+            Err(Failure::new(Exit::Incomplete, text))
+        }
+        end => {
+            let rows = record.finish(plan.footer.counts.steps()).map_err(|error| {
+                Failure::new(
+                    Exit::Incomplete,
+                    format!("the rows are safe, but the report could not be put in place: {error}"),
+                )
+            })?;
+            let tally = tally(&rows);
+            let (exit, why) = exit_of(&end, &tally);
+            tell_unfinished(&end, &rows, out);
+            Ok(Finished { exit, tally, why, report: Some(report.to_owned()) })
+        }
+    }
+}
+
+fn cannot_open(error: RecordError) -> Failure {
+    let exit = match &error {
+        RecordError::Journal(
+            JournalError::OtherPlan { .. }
+            | JournalError::NotAReport { .. }
+            | JournalError::NotAFile { .. }
+            | JournalError::NoFolder { .. },
+        ) => Exit::Usage,
+        RecordError::Unreadable(_) => Exit::BadInput,
+        RecordError::Closed
+        | RecordError::Journal(_)
+        | RecordError::Twice { .. }
+        | RecordError::Foreign { .. }
+        | RecordError::Unequal { .. } => Exit::CouldNotRun,
+    };
+    Failure::new(exit, error)
+}
+
+/// How the process ends, from how the apply ended and what its rows say. Conflicts are never hidden behind a 0.
+fn exit_of(end: &End, tally: &Tally) -> (Exit, Option<String>) {
+    let problems: u64 =
+        Outcome::ALL.iter().filter(|outcome| !outcome.is_success()).map(|outcome| tally.of(*outcome)).sum();
+    let attempted = tally.created + tally.replaced + tally.lost + tally.failed + tally.unknown + tally.source_changed;
+    match end {
+        End::Finished if problems == 0 => (Exit::Done, None),
+        End::Stale(moved) => (
+            Exit::Stale,
+            Some(format!(
+                "stale, nothing written: {} moved since the plan. Plan again, or apply the rest with --partial",
+                if moved.len() == 1 { "1 entry".to_owned() } else { format!("{} entries", count(moved.len() as u64)) }
+            )),
+        ),
+        End::ServerIgnoresConditions(text) => (Exit::Refused, Some(text.clone())),
+        End::Stopped(cause) if attempted == 0 => (Exit::CouldNotRun, Some(cause.to_string())),
+        End::Stopped(cause) => (Exit::Incomplete, Some(format!("nothing more was started: {cause}"))),
+        End::Interrupted => {
+            (Exit::Interrupted, Some("interrupted; the same command again goes on from here".to_owned()))
+        }
+        // The last two never come here: they have no finished report.
+        End::Finished | End::Refused(_) | End::Ledger(..) => (Exit::Incomplete, None),
+    }
+}
+
+/// Lists what moved or did not end well. The report has it all; this is for the eye that is on the terminal.
+fn tell_unfinished(end: &End, rows: &[Row], out: Out) {
+    let shown = |row: &&Row| match end {
+        End::Stale(_) => row.outcome == Outcome::Stale,
+        End::Finished | End::ServerIgnoresConditions(_) | End::Stopped(_) | End::Interrupted => {
+            !row.outcome.is_success() && row.outcome != Outcome::NotAttempted
+        }
+        End::Refused(_) | End::Ledger(..) => false,
+    };
+    let problems: Vec<&Row> = rows.iter().filter(shown).collect();
+    let mut text = String::new();
+    for row in problems.iter().take(LISTED) {
+        let message = if row.message.is_empty() { String::new() } else { format!(": {}", escape(&row.message)) };
+        let _ = write!(text, "\n  {} {} {}{message}", row.outcome, escape(&row.place), escape(&row.key));
+    }
+    if problems.len() > LISTED {
+        let _ = write!(text, "\n  and {} more; the report has them all", count((problems.len() - LISTED) as u64));
+    }
+    if !text.is_empty() {
+        out.note(text.trim_start_matches('\n'));
+    }
+}
+
+/// The numbers of a plan's last line, in the same order, as they came out; then what did not go as planned.
+pub(super) fn totals(tally: &Tally) -> String {
+    let mut text = format!(
+        "Done: {} created, {} replaced, {} unchanged, {} kept, {} refused ({} uploaded)",
+        count(tally.created),
+        count(tally.replaced),
+        count(tally.unchanged),
+        count(tally.kept),
+        count(tally.refused),
+        size(tally.bytes)
+    );
+    let problems = [
+        (tally.lost, "lost"),
+        (tally.stale, "stale"),
+        (tally.source_changed, "source-changed"),
+        (tally.failed, "failed"),
+        (tally.unknown, "unknown"),
+        (tally.not_attempted, "not attempted"),
+    ];
+    for (n, what) in problems.into_iter().filter(|(n, _)| *n > 0) {
+        let _ = write!(text, ", {} {what}", count(n));
+    }
+    text
+}
+
+pub(super) fn conclude(finished: &Finished, out: Out) -> Ended {
+    let Finished { exit, tally, why, report } = finished;
+    if out.json {
+        out.event(&json!({
+            "event": "end",
+            "exit": exit.code(),
+            "tally": tally,
+            "why": why,
+            "report": report,
+        }))?;
+    } else {
+        out.result(&totals(tally))?;
+        if let Some(report) = report {
+            out.result(&format!("Report: {}", report.display()))?;
+        }
+    }
+    match why {
+        Some(why) => Err(Failure::new(*exit, why)),
+        None => Ok(*exit),
+    }
+}

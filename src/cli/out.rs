@@ -1,0 +1,111 @@
+//! What goes to standard output and standard error: results to the one, everything else to the other; colour only on a
+//! terminal, and never where NO_COLOR is set.
+
+use std::io::{IsTerminal as _, Write as _};
+use std::sync::Arc;
+
+use anstream::{AutoStream, ColorChoice};
+use owo_colors::OwoColorize as _;
+use serde_json::json;
+
+use crate::model::event::Watch;
+use crate::plan::text::Tone;
+
+use super::Failure;
+use super::watch::{Style, watch};
+use crate::model::exit::Exit;
+
+/// How this process speaks.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Out {
+    pub json: bool,
+    pub quiet: bool,
+    colour: bool,
+    colour_errors: bool,
+}
+
+impl Out {
+    pub fn new(json: bool, quiet: bool) -> Self {
+        let colour = |choice| !matches!(choice, ColorChoice::Never);
+        Self {
+            json,
+            quiet,
+            colour: colour(AutoStream::choice(&std::io::stdout())),
+            colour_errors: colour(AutoStream::choice(&std::io::stderr())),
+        }
+    }
+
+    // `self` is the licence to print.
+    #[allow(clippy::unused_self)]
+    /// Prints a result. A reader that has gone away (`| head`) is no failure; any other is.
+    pub fn result(self, text: &str) -> Result<(), Failure> {
+        let mut to = std::io::stdout().lock();
+        let end = if text.ends_with('\n') { "" } else { "\n" };
+        match write!(to, "{text}{end}").and_then(|()| to.flush()) {
+            Ok(()) => Ok(()),
+            Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
+            Err(error) => Err(Failure::new(Exit::CouldNotRun, format!("standard output: {error}"))),
+        }
+    }
+
+    /// Prints one JSON event.
+    pub fn event(self, event: &serde_json::Value) -> Result<(), Failure> {
+        self.result(&event.to_string())
+    }
+
+    /// Tells something that a person should know, on standard error.
+    pub fn note(self, text: &str) {
+        if !self.quiet {
+            self.stderr(text);
+        }
+    }
+
+    pub fn warning(self, text: &str) {
+        let word = if self.colour_errors { "warning:".yellow().bold().to_string() } else { "warning:".to_owned() };
+        self.stderr(&format!("{word} {text}"));
+    }
+
+    pub fn error(self, text: &str) {
+        if self.json {
+            // Somebody who reads events reads the end there too.
+            let _ = self.event(&json!({ "event": "error", "message": text }));
+        }
+        let word = if self.colour_errors { "error:".red().bold().to_string() } else { "error:".to_owned() };
+        self.stderr(&format!("{word} {text}"));
+    }
+
+    // Where even standard error is gone there is nobody left to tell.
+    #[allow(clippy::unused_self)]
+    fn stderr(self, text: &str) {
+        let _ = writeln!(std::io::stderr().lock(), "{text}");
+    }
+
+    /// Colours a stretch of a plan.
+    pub fn paint(self) -> impl Fn(Tone, &str) -> String {
+        move |tone, text| {
+            if !self.colour {
+                return text.to_owned();
+            }
+            match tone {
+                Tone::Create => text.green().to_string(),
+                Tone::Replace => text.yellow().bold().to_string(),
+                Tone::Quiet => text.dimmed().to_string(),
+                Tone::Refuse => text.red().bold().to_string(),
+                Tone::Strong => text.bold().to_string(),
+            }
+        }
+    }
+
+    /// Whoever watches the work: bars on a terminal, a line now and then elsewhere.
+    pub fn watch(self) -> Arc<dyn Watch> {
+        watch(if self.json {
+            Style::Json
+        } else if self.quiet {
+            Style::Quiet
+        } else if std::io::stderr().is_terminal() {
+            Style::Bars
+        } else {
+            Style::Plain
+        })
+    }
+}

@@ -1,0 +1,98 @@
+//! From targets to stores: the sandbox where one is asked for, else what the plan says.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use crate::model::exit::Exit;
+use crate::model::target::{Addressing, SANDBOX, Target, TargetSpec};
+use crate::sandbox::{self, Sandbox};
+use crate::store::s3::{Keys, S3, resolve};
+
+use super::Failure;
+use super::args::Global;
+
+/// The sandbox of this process, if any. It must outlive every store.
+pub(crate) struct Reach {
+    sandbox: Option<Sandbox>,
+}
+
+pub(crate) type Stores = HashMap<String, (Target, Arc<S3>)>;
+
+impl Reach {
+    /// Starts the sandbox where one is asked for.
+    pub async fn begin(global: &Global) -> Result<Self, Failure> {
+        let Some(dir) = &global.sandbox else { return Ok(Self { sandbox: None }) };
+        let mut options = sandbox::Options::new(dir);
+        options.faults_file.clone_from(&global.sandbox_faults);
+        let sandbox = sandbox::serve(options)
+            .await
+            .map_err(|error| Failure::new(Exit::CouldNotRun, format!("--sandbox: {error}")))?;
+        Ok(Self { sandbox: Some(sandbox) })
+    }
+
+    /// Freezes where a target is.
+    pub async fn resolve(&self, spec: &TargetSpec) -> Result<Target, Failure> {
+        match &self.sandbox {
+            None => resolve(spec).await.map_err(|error| Failure::new(Exit::BadInput, error)),
+            Some(sandbox) => Ok(Target {
+                name: spec.name.clone(),
+                bucket: spec.bucket.clone(),
+                endpoint: SANDBOX.to_owned(),
+                region: sandbox.region().to_owned(),
+                addressing: Addressing::Path,
+                owner: None,
+                profile: None,
+                role_arn: None,
+                request_payer: false,
+                trust_metadata: spec.trust_metadata,
+                conditional_writes: spec.conditional_writes,
+            }),
+        }
+    }
+
+    /// Connects to a target, and to nothing else than it says: a sandbox's plan goes to a sandbox, any other to none.
+    pub async fn connect(&self, target: &Target) -> Result<S3, Failure> {
+        let (target, keys) = match (&self.sandbox, target.is_sandbox()) {
+            (None, false) => (target.clone(), Keys::Ambient),
+            (Some(sandbox), true) => (
+                Target { endpoint: sandbox.endpoint().to_owned(), ..target.clone() },
+                Keys::Static {
+                    access_key: sandbox.access_key().to_owned(),
+                    secret_key: sandbox.secret_key().to_owned(),
+                },
+            ),
+            (None, true) => {
+                return Err(Failure::new(
+                    Exit::Usage,
+                    format!("target {} was planned for the sandbox: give --sandbox DIR", target.name),
+                ));
+            }
+            (Some(_), false) => {
+                return Err(Failure::new(
+                    Exit::Usage,
+                    format!(
+                        "target {} was planned for {}, not for a sandbox: leave --sandbox out",
+                        target.name, target.endpoint
+                    ),
+                ));
+            }
+        };
+        S3::connect(&target, keys).await.map_err(|error| Failure::new(Exit::CouldNotRun, error))
+    }
+
+    /// Connects to all targets, by name.
+    pub async fn connect_all(&self, targets: &[Target]) -> Result<Stores, Failure> {
+        let mut stores = Stores::new();
+        for target in targets {
+            stores.insert(target.name.clone(), (target.clone(), Arc::new(self.connect(target).await?)));
+        }
+        Ok(stores)
+    }
+
+    /// Ends the sandbox in order.
+    pub async fn end(self) {
+        if let Some(sandbox) = self.sandbox {
+            sandbox.stop().await;
+        }
+    }
+}

@@ -1,0 +1,159 @@
+//! `run`: plan and apply in one go, for schedulers.
+
+use std::fs;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+
+use serde_json::json;
+
+use crate::flow::apply::Settings;
+use crate::flow::cancel::Cancel;
+use crate::model::exit::Exit;
+use crate::model::step::digest_text;
+use crate::plan::text::render;
+
+use super::apply::{Finished, carry_out, conclude, settings};
+use super::args::{Global, Run};
+use super::out::Out;
+use super::plan::{Drawn, draw, write};
+use super::reach::Reach;
+use super::show::{detail, read};
+use super::{Ended, Failure, signal};
+
+const PLAN: &str = "plan.jsonl";
+const REPORT: &str = "report.csv";
+const SUMMARY: &str = "summary.json";
+/// What a run leaves in its folder, finished or not.
+const LEFT_BEHIND: [&str; 6] = [PLAN, REPORT, SUMMARY, "report.csv.partial", "report.csv.journal", "report.csv.lock"];
+
+pub(super) async fn run(global: &Global, args: Run, out: Out) -> Ended {
+    let folder = Folder::take(&args.out)?;
+    let cancel = Cancel::default();
+    signal::heed(&cancel, out);
+    let reach = Reach::begin(global).await?;
+    let ended = in_folder(args, &folder, &reach, &cancel, out).await;
+    reach.end().await;
+    ended
+}
+
+async fn in_folder(args: Run, folder: &Folder, reach: &Reach, cancel: &Cancel, out: Out) -> Ended {
+    settle_earlier(folder, reach, cancel, out).await?;
+    folder.archive()?;
+
+    let watch = out.watch();
+    let Drawn { plan, bytes, stores, .. } = draw(args.inputs, &args.looks, reach, &watch, cancel).await?;
+    drop(watch);
+    write(&folder.file(PLAN), &bytes)?;
+    if !out.json {
+        out.result(&render(&plan, detail(false), &out.paint()))?;
+        out.result("")?;
+    }
+    // The plan is of this minute: it need not be checked again before it is applied; the preconditions hold all the same.
+    let settings = Settings { preflight: false, ..settings(PathBuf::from(&plan.header.base), &args.writes) };
+    let finished = carry_out(&plan, stores, &folder.file(REPORT), settings, out.watch(), cancel, out).await;
+    let summary = match &finished {
+        Ok(Finished { exit, tally, why, .. }) => json!({
+            "exit": exit.code(),
+            "why": why,
+            "plan_digest": digest_text(&plan.footer.digest),
+            "planned": plan.footer.counts,
+            "tally": tally,
+        }),
+        Err(Failure { exit, text }) => json!({
+            "exit": exit.code(),
+            "why": text,
+            "plan_digest": digest_text(&plan.footer.digest),
+            "planned": plan.footer.counts,
+            "tally": null,
+        }),
+    };
+    folder.write_summary(&summary)?;
+    conclude(&finished?, out)
+}
+
+/// Brings the book of a run that was killed to its end: what may have been written is looked for, and nothing is sent.
+async fn settle_earlier(folder: &Folder, reach: &Reach, cancel: &Cancel, out: Out) -> Result<(), Failure> {
+    let unfinished = folder.file("report.csv.partial").exists() || folder.file("report.csv.journal").exists();
+    if !unfinished || !folder.file(PLAN).exists() {
+        return Ok(());
+    }
+    out.note("An earlier run here did not finish: settling what it left in doubt.");
+    let plan = read(&folder.file(PLAN), None)?;
+    let stores = reach.connect_all(&plan.header.targets).await?;
+    let settings = Settings { settle_only: true, partial: true, ..Settings::new(PathBuf::from(&plan.header.base)) };
+    let finished = carry_out(&plan, stores, &folder.file(REPORT), settings, out.watch(), cancel, out).await?;
+    if cancel.is_set() {
+        return Err(Failure::new(Exit::Interrupted, "interrupted"));
+    }
+    folder.write_summary(&json!({
+        "exit": finished.exit.code(),
+        "why": "the run was killed; what it left in doubt was settled by the next one",
+        "plan_digest": digest_text(&plan.footer.digest),
+        "planned": plan.footer.counts,
+        "tally": finished.tally,
+    }))
+}
+
+/// A run's folder, locked while the run lasts.
+struct Folder {
+    path: PathBuf,
+    _lock: fs::File,
+}
+
+impl Folder {
+    fn take(path: &Path) -> Result<Self, Failure> {
+        let could_not =
+            |error: std::io::Error| Failure::new(Exit::CouldNotRun, format!("--out {}: {error}", path.display()));
+        fs::create_dir_all(path).map_err(could_not)?;
+        let lock = fs::File::create(path.join(".lock")).map_err(could_not)?;
+        match lock.try_lock() {
+            Ok(()) => Ok(Self { path: path.to_owned(), _lock: lock }),
+            Err(fs::TryLockError::WouldBlock) => Err(Failure::new(
+                Exit::CouldNotRun,
+                format!("--out {}: another run is using this folder; wait for it, or name another", path.display()),
+            )),
+            Err(fs::TryLockError::Error(error)) => Err(could_not(error)),
+        }
+    }
+
+    fn file(&self, name: &str) -> PathBuf {
+        self.path.join(name)
+    }
+
+    /// Moves what the run before left into a folder of its own: its report is evidence, and is never overwritten.
+    fn archive(&self) -> Result<(), Failure> {
+        let there: Vec<&str> = LEFT_BEHIND.into_iter().filter(|name| self.file(name).exists()).collect();
+        if there.is_empty() {
+            return Ok(());
+        }
+        let stamp = jiff::Timestamp::now().strftime("%Y%m%dT%H%M%S%.6fZ").to_string();
+        let history = self.path.join("history").join(stamp);
+        let moved = || -> std::io::Result<()> {
+            fs::create_dir_all(&history)?;
+            for name in there {
+                fs::rename(self.file(name), history.join(name))?;
+            }
+            Ok(())
+        };
+        moved().map_err(|error| {
+            Failure::new(
+                Exit::CouldNotRun,
+                format!("{}: the earlier run's files could not be moved: {error}", history.display()),
+            )
+        })
+    }
+
+    /// Written whole or not at all.
+    fn write_summary(&self, summary: &serde_json::Value) -> Result<(), Failure> {
+        let path = self.file(SUMMARY);
+        let written = || -> std::io::Result<()> {
+            let mut file = tempfile::NamedTempFile::new_in(&self.path)?;
+            serde_json::to_writer_pretty(&mut file, summary)?;
+            file.write_all(b"\n")?;
+            file.as_file().set_permissions(std::os::unix::fs::PermissionsExt::from_mode(0o644))?;
+            file.persist(&path)?;
+            Ok(())
+        };
+        written().map_err(|error| Failure::new(Exit::Incomplete, format!("{}: {error}", path.display())))
+    }
+}

@@ -1,0 +1,65 @@
+//! `show`: a plan for its reviewer.
+
+use std::fs::File;
+use std::io::{BufReader, Read};
+use std::path::Path;
+
+use serde_json::json;
+
+use crate::model::exit::Exit;
+use crate::model::step::digest_text;
+use crate::plan::file::{self, Plan};
+use crate::plan::text::{Detail, render};
+
+use super::args::{Show, ShowFormat};
+use super::out::Out;
+use super::{Ended, Failure};
+
+/// Groups of harmless steps longer than this are folded.
+const FOLD_FROM: usize = 50;
+
+pub(super) fn detail(all: bool) -> Detail {
+    if all { Detail::All } else { Detail::Fold(FOLD_FROM) }
+}
+
+/// Whether a plan or report of this name is compressed.
+pub(super) fn is_compressed(path: &Path) -> bool {
+    path.extension().is_some_and(|extension| extension == "zst")
+}
+
+/// Reads a plan file into memory: a private copy, that nobody can change between the check and the work. `expect`
+/// refuses any other plan.
+pub(super) fn read(path: &Path, expect: Option<&str>) -> Result<Plan, Failure> {
+    let name = path.display().to_string();
+    let could_not = |error: std::io::Error| Failure::new(Exit::CouldNotRun, format!("{name}: {error}"));
+    let file = File::open(path).map_err(could_not)?;
+    let reader: Box<dyn Read> =
+        if is_compressed(path) { Box::new(zstd::Decoder::new(file).map_err(could_not)?) } else { Box::new(file) };
+    let plan = file::read(BufReader::with_capacity(1 << 20, reader), &name)
+        .map_err(|error| Failure::new(Exit::BadInput, error))?;
+    let digest = digest_text(&plan.footer.digest);
+    match expect {
+        Some(expected) if !digest.eq_ignore_ascii_case(expected.trim()) => Err(Failure::new(
+            Exit::Refused,
+            format!("{name}: its digest is {digest}, not {expected}: this is not the plan that was approved"),
+        )),
+        Some(_) | None => Ok(plan),
+    }
+}
+
+pub(super) fn show(args: &Show, out: Out) -> Ended {
+    let plan = read(&args.plan, args.expect.as_deref())?;
+    if args.format == ShowFormat::Json || out.json {
+        let Plan { header, steps, footer } = &plan;
+        let document = json!({
+            "header": header,
+            "steps": steps,
+            "counts": footer.counts,
+            "digest": digest_text(&footer.digest),
+        });
+        out.event(&document)?;
+    } else {
+        out.result(&render(&plan, detail(args.all), &out.paint()))?;
+    }
+    Ok(Exit::Done)
+}
