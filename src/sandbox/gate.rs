@@ -43,6 +43,11 @@ impl S3Access for Gate {
         if self.require_auth && cx.credentials().is_none() {
             return Err(s3_error!(AccessDenied, "Access Denied"));
         }
+        // Only a signed upload is taken out of its chunks: an unsigned one would be stored with their framing.
+        let chunked = cx.headers().get("x-amz-content-sha256").is_some_and(|v| v.as_bytes().starts_with(b"STREAMING-"));
+        if chunked && cx.credentials().is_none() {
+            return Err(s3_error!(NotImplemented, "The sandbox takes aws-chunked uploads only when they are signed."));
+        }
         for header in ["x-amz-expected-bucket-owner", "x-amz-source-expected-bucket-owner"] {
             if cx.headers().get(header).is_some_and(|expected| expected != self.owner.as_str()) {
                 return Err(s3_error!(AccessDenied, "Access Denied"));

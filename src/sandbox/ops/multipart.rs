@@ -91,25 +91,36 @@ pub(super) async fn upload_part(
     let trailers = req.trailing_headers.take();
     let mut input = req.input;
     let number = part_number(input.part_number)?;
-    let upload_algorithm = service.shelf.lock().index.upload(&input.bucket, &input.key, &input.upload_id)?.algorithm;
+    let (kept, composite) = {
+        let inner = service.shelf.lock();
+        let upload = inner.index.upload(&input.bucket, &input.key, &input.upload_id)?;
+        (upload.algorithm, upload.composite)
+    };
     let named = input.checksum_algorithm.as_ref().map(ChecksumAlgorithm::as_str);
     let claims = Claims::new(given_sums!(input), named, &req.headers)?;
+    let chosen = claims.chosen();
+    let mut computed = claims.computed();
+    computed.push(kept.unwrap_or(Algorithm::Crc64nvme));
     let disk = &service.shelf.disk;
-    let received = body::receive(disk, input.body.take(), &claims.computed(), input.content_length).await?;
+    let received = body::receive(disk, input.body.take(), &computed, input.content_length).await?;
     passage.before()?;
-    if claims.chosen() != upload_algorithm && !passage.has(&Kind::ChecksumsIgnored) {
+    let unchecked = passage.has(&Kind::ChecksumsIgnored);
+    // An upload made without an algorithm takes any: it is compared, and the whole gets the CRC64NVME that S3 adds.
+    // One of the whole's kind may also go without, for the CRCs of its parts can be made here.
+    if !unchecked && kept.is_some() && chosen != kept && (composite || chosen.is_some()) {
         let name = |algorithm: Option<Algorithm>| algorithm.map_or("null", Algorithm::name).to_lowercase();
-        let (expected, actual) = (name(upload_algorithm), name(claims.chosen()));
+        let (expected, actual) = (name(kept), name(chosen));
         return Err(s3_error!(
             InvalidRequest,
             "Checksum Type mismatch occurred, expected checksum Type: {expected}, actual checksum Type: {actual}"
         ));
     }
-    let sum = claims.verify(&received, trailers.as_ref(), input.content_md5.as_deref(), &passage)?;
+    claims.verify(&received, trailers.as_ref(), input.content_md5.as_deref(), &passage)?;
+    let sum = received.hashed.sum(kept.unwrap_or(Algorithm::Crc64nvme)).cloned().filter(|_| !unchecked);
     let (size, md5) = (received.size, received.md5());
     let blob = received.into_blob(disk)?;
     let mut output = UploadPartOutput { e_tag: Some(etag(&md5)), ..UploadPartOutput::default() };
-    if upload_algorithm.is_some() {
+    if kept.is_some() {
         fill_sum!(output, &sum);
     }
     let part = Part { piece: Piece { blob: blob.number, size, sum }, md5, at: now() };
@@ -205,7 +216,7 @@ fn chosen_parts<'a>(upload: &'a Upload, named: &[CompletedPart], unchecked: bool
     }
     let mut parts = Vec::with_capacity(named.len());
     let mut before = 0;
-    for (index, named_part) in named.iter().enumerate() {
+    for named_part in named {
         let number = part_number(named_part.part_number.unwrap_or(0))?;
         if number <= before {
             return Err(s3_error!(
@@ -219,7 +230,9 @@ fn chosen_parts<'a>(upload: &'a Upload, named: &[CompletedPart], unchecked: bool
             return Err(invalid_part());
         }
         let given = given_sums!(named_part);
-        if !unchecked && given.iter().any(|(a, value)| part.piece.sum.as_ref() != Some(&Sum::full(*a, value.clone()))) {
+        // Without an algorithm the parts' checksums were compared as they came, and not kept.
+        let kept = !unchecked && upload.algorithm.is_some();
+        if kept && given.iter().any(|(a, value)| part.piece.sum.as_ref() != Some(&Sum::full(*a, value.clone()))) {
             return Err(invalid_part());
         }
         if let Some(algorithm) = upload.algorithm.filter(|_| upload.composite && given.is_empty() && !unchecked) {
@@ -229,13 +242,10 @@ fn chosen_parts<'a>(upload: &'a Upload, named: &[CompletedPart], unchecked: bool
                 "The upload was created using a {name} checksum. The complete request must include the checksum for each part. It was missing for part {number} in the request."
             ));
         }
-        if part.piece.size < MIN_PART_BYTES && index + 1 < named.len() {
-            return Err(s3_error!(
-                EntityTooSmall,
-                "Your proposed upload is smaller than the minimum allowed size (part {number})"
-            ));
-        }
         parts.push(part);
+    }
+    if parts.iter().rev().skip(1).any(|part| part.piece.size < MIN_PART_BYTES) {
+        return Err(s3_error!(EntityTooSmall, "Your proposed upload is smaller than the minimum allowed size"));
     }
     Ok(parts)
 }
