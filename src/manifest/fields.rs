@@ -62,7 +62,7 @@ pub const TARGET: &[Field] = &[
     Field::new("conditional_writes", CONDITIONAL_WRITES),
 ];
 
-const LIMITS: &[Field] =
+pub const LIMITS: &[Field] =
     &[Field::new("replaces", Shape::Count), Field::new("creates", Shape::Count), Field::new("bytes", Shape::Size)];
 
 pub const SSE: &[Field] = &[Field::required("kms", Shape::Text(kms))];
@@ -141,8 +141,8 @@ pub struct Manifest {
     #[serde(default)]
     pub defaults: Properties,
     /// What to upload.
-    #[serde(skip)]
-    #[schemars(with = "Vec<Entry>")]
+    #[serde(default)]
+    #[schemars(required)]
     pub entries: Vec<Entry>,
 }
 

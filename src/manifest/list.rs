@@ -1,6 +1,6 @@
 //! List files: CSV with a header, streamed, for batches too large for YAML. Keys are literal.
 
-use std::io::Read;
+use std::io::{self, Read};
 use std::sync::Arc;
 
 use csv::ByteRecord;
@@ -25,7 +25,14 @@ pub struct Row {
 
 /// Reads a list file row by row. `file` is what places call it. After a bad header or a read error nothing more comes.
 pub fn rows<R: Read>(file: &Arc<str>, from: R) -> Rows<R> {
-    let reader = csv::ReaderBuilder::new().has_headers(false).flexible(true).from_reader(from);
+    // Lines end at the newline alone, so that they can be counted; a carriage return before it is taken off by `column`.
+    let terminator = csv::Terminator::Any(b'\n');
+    let mut builder = csv::ReaderBuilder::new();
+    let reader = builder.has_headers(false).flexible(true).terminator(terminator).from_reader(Ended {
+        from,
+        last: b'\n',
+        over: false,
+    });
     Rows { file: Arc::clone(file), reader, columns: None, done: false, record: ByteRecord::new() }
 }
 
@@ -33,7 +40,7 @@ pub fn rows<R: Read>(file: &Arc<str>, from: R) -> Rows<R> {
 #[derive(Debug)]
 pub struct Rows<R> {
     file: Arc<str>,
-    reader: csv::Reader<R>,
+    reader: csv::Reader<Ended<R>>,
     /// What each column is, by its place in [`COLUMNS`]; `None` before the header was read.
     columns: Option<Vec<usize>>,
     done: bool,
@@ -51,13 +58,14 @@ impl<R: Read> Iterator for Rows<R> {
             match self.reader.read_byte_record(&mut self.record) {
                 Err(error) => {
                     self.done = true;
-                    let line = self.line();
+                    let line = u32::try_from(self.reader.position().line()).unwrap_or(u32::MAX);
                     return Some(Err(vec![self.flaw(line, format!("cannot read on: {error}"))]));
                 }
                 Ok(false) => {
                     self.done = true;
                     return self.columns.is_none().then(|| Err(vec![self.flaw(1, missing_header())]));
                 }
+                Ok(true) if self.record.len() == 1 && self.record[0] == *b"\r" => continue,
                 Ok(true) => {}
             }
             if let Some(columns) = &self.columns {
@@ -79,8 +87,17 @@ fn missing_header() -> String {
 }
 
 impl<R: Read> Rows<R> {
+    /// Where the record begins. The parser counts lines but not those that it skips for being empty, so this goes back from
+    /// the record's end.
     fn line(&self) -> u32 {
-        self.record.position().map_or(1, |at| u32::try_from(at.line()).unwrap_or(u32::MAX))
+        let inside = self.record.as_slice().iter().filter(|byte| **byte == b'\n').count() as u64;
+        let line = self.reader.position().line().saturating_sub(1 + inside).max(1);
+        u32::try_from(line).unwrap_or(u32::MAX)
+    }
+
+    fn column(&self, i: usize) -> &[u8] {
+        let bytes = &self.record[i];
+        if i + 1 == self.record.len() { bytes.strip_suffix(b"\r").unwrap_or(bytes) } else { bytes }
     }
 
     fn flaw(&self, line: u32, message: String) -> Flaw {
@@ -91,7 +108,8 @@ impl<R: Read> Rows<R> {
         let line = self.line();
         let mut columns = Vec::new();
         let mut flaws = Vec::new();
-        for (i, name) in self.record.iter().enumerate() {
+        for i in 0..self.record.len() {
+            let name = self.column(i);
             let name = if i == 0 { name.strip_prefix(b"\xef\xbb\xbf").unwrap_or(name) } else { name };
             let name = String::from_utf8_lossy(name.trim_ascii()).into_owned();
             match COLUMNS.iter().position(|column| *column == name) {
@@ -124,8 +142,8 @@ impl<R: Read> Rows<R> {
         }
         let mut flaws = Vec::new();
         let mut values: [Option<&str>; 5] = [None; 5];
-        for (column, bytes) in columns.iter().zip(self.record.iter()) {
-            match std::str::from_utf8(bytes) {
+        for (i, column) in columns.iter().enumerate() {
+            match std::str::from_utf8(self.column(i)) {
                 Ok(text) => values[*column] = Some(text),
                 Err(_) => flaws.push(self.flaw(line, format!("{} is not UTF-8", COLUMNS[*column]))),
             }
@@ -156,6 +174,33 @@ impl<R: Read> Rows<R> {
             return Err(flaws);
         }
         Ok(Row { line, source: source.to_owned(), key: key.to_owned(), rule, stage: said(stage), target: said(target) })
+    }
+}
+
+/// A text whose last line ends like the others.
+#[derive(Debug)]
+struct Ended<R> {
+    from: R,
+    last: u8,
+    over: bool,
+}
+
+impl<R: Read> Read for Ended<R> {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        if self.over || into.is_empty() {
+            return Ok(0);
+        }
+        let n = self.from.read(into)?;
+        if let Some(last) = into[..n].last() {
+            self.last = *last;
+            return Ok(n);
+        }
+        self.over = true;
+        if self.last == b'\n' {
+            return Ok(0);
+        }
+        into[0] = b'\n';
+        Ok(1)
     }
 }
 
@@ -211,6 +256,20 @@ mod tests {
                 "l.csv:9: has 4 columns where the header has 3",
             ]
         );
+    }
+
+    #[test]
+    fn lines_are_counted_the_same_with_and_without_a_last_newline_and_with_crlf() {
+        for text in ["source,key\n\na,b\nc,d", "source,key\n\na,b\nc,d\n", "source,key\r\n\r\na,b\r\nc,d\r\n\r\n"] {
+            assert_eq!(read(text.as_bytes()), ["3 a -> b None None None", "4 c -> d None None None"], "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_list_that_was_cut_off_inside_quotes_does_not_pass_for_whole() {
+        let row = rows(&"l.csv".into(), &b"source,key\na,\"b"[..]).next().unwrap().unwrap();
+        assert_eq!(row.key, "b\n");
+        assert!(crate::manifest::key::flaw(&row.key, false).is_some());
     }
 
     #[test]

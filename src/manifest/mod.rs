@@ -17,6 +17,9 @@ pub mod tree;
 pub mod value;
 pub mod wanted;
 
+#[cfg(test)]
+mod flaws;
+
 pub use claims::claims;
 pub use fields::schema;
 pub use read::{From, Item, Manifest, Target, read, sound};

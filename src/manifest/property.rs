@@ -65,7 +65,8 @@ pub fn content_type(text: &str) -> Option<String> {
 
 /// A key of KMS: an id, an alias or an ARN.
 pub fn kms(text: &str) -> Option<String> {
-    header(text).or_else(|| text.contains(' ').then(|| format!("{} is not the key's id, alias or ARN", shown(text))))
+    let fits = !text.is_empty() && text.bytes().all(|b| b.is_ascii_graphic());
+    (!fits).then(|| format!("{} is not a key's id, alias or ARN", shown(text)))
 }
 
 /// The name of a metadata entry, without `x-amz-meta-`.

@@ -121,9 +121,8 @@ impl Reader<'_> {
             }
         }
         // Another version's fields mean other things.
-        if let Some(version) = root.get("version")
-            && !self.flaws.check("version", version, Shape::Version)
-        {
+        if let Some(version @ Node { data: Data::Count(2..), .. }) = root.get("version") {
+            self.flaws.check("version", version, Shape::Version);
             return None;
         }
         self.flaws.check("", root, Shape::Fields(MANIFEST));
@@ -207,7 +206,7 @@ impl Reader<'_> {
         }
         let Data::Map(named) = &targets.data else { return Vec::new() };
         if named.is_empty() {
-            self.flaws.add(targets.line, "targets names none");
+            self.flaws.add(targets.line, "targets is empty");
         }
         let mut found: Vec<Target> = Vec::new();
         for (name, node) in named {
@@ -292,6 +291,8 @@ impl Reader<'_> {
                 self.flaws.add(line_of("key"), "key belongs to source; a list's keys are in its own column");
             }
             (true, true, _) => self.flaws.add(line_of("list"), "an entry has either source or list, not both"),
+            // What a merge key brings is not looked at; that it is refused says enough.
+            (false, false, _) if node.get("<<").is_some() => {}
             (false, false, _) => self.flaws.add(node.line, "source is missing (or list)"),
         }
         None

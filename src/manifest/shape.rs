@@ -85,9 +85,14 @@ impl Flaws {
                     self.add(node.line, format!("{name}: {why}"));
                 }
             }
-            (Shape::Text(_), Data::Count(_) | Data::Number(_)) => {
+            (Shape::Text(judge), Data::Count(_) | Data::Number(_)) => {
                 let written = written(node);
-                self.add(node.line, format!("{name} must be text: write \"{written}\" in quotes"));
+                let octal =
+                    if written.len() > 1 && written.starts_with('0') { "; YAML may take it for octal" } else { "" };
+                self.add(node.line, format!("{name} must be text: write \"{written}\" in quotes{octal}"));
+                if let Some(why) = judge(&written) {
+                    self.add(node.line, format!("{name}: {why}"));
+                }
             }
             (Shape::Bool, Data::Bool(_))
             | (Shape::Count | Shape::Size, Data::Count(_))
@@ -236,21 +241,26 @@ pub fn suggestion<'a>(text: &str, words: impl Iterator<Item = &'a str>) -> Strin
     let plain = text.to_lowercase().replace('-', "_");
     let near = words
         .map(|word| (distance(&plain, &word.to_lowercase().replace('-', "_")), word))
-        .filter(|(distance, word)| *distance <= 1.max(word.len() / 3))
+        .filter(|(distance, word)| *distance <= 1.max(word.len() / 3) && *distance < word.len().min(plain.len()))
         .min();
     near.map_or_else(String::new, |(_, word)| format!("; did you mean {word}?"))
 }
 
-/// Levenshtein's edit distance, in characters.
+/// Edit distance in characters, two neighbours swapped counting as one edit (optimal string alignment).
 fn distance(a: &str, b: &str) -> usize {
-    let b: Vec<char> = b.chars().collect();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, x) in a.chars().enumerate() {
-        let mut diagonal = std::mem::replace(&mut row[0], i + 1);
-        for (j, y) in b.iter().enumerate() {
-            let cheapest = (diagonal + usize::from(x != *y)).min(row[j] + 1).min(row[j + 1] + 1);
-            diagonal = std::mem::replace(&mut row[j + 1], cheapest);
+    let (a, b): (Vec<char>, Vec<char>) = (a.chars().collect(), b.chars().collect());
+    let mut rows = vec![vec![0; b.len() + 1]; a.len() + 1];
+    rows[0] = (0..=b.len()).collect();
+    for i in 1..=a.len() {
+        rows[i][0] = i;
+        for j in 1..=b.len() {
+            let change = rows[i - 1][j - 1] + usize::from(a[i - 1] != b[j - 1]);
+            let mut cheapest = change.min(rows[i - 1][j] + 1).min(rows[i][j - 1] + 1);
+            if i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] {
+                cheapest = cheapest.min(rows[i - 2][j - 2] + 1);
+            }
+            rows[i][j] = cheapest;
         }
     }
-    row[b.len()]
+    rows[a.len()][b.len()]
 }

@@ -50,7 +50,7 @@ impl Node {
     /// The tree of the only document in `text`; an empty one is `Null`.
     pub fn parse(text: &str) -> Result<Self, Broken> {
         let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-        Builder::default().run(text)
+        Builder::default().run(text).map_err(|broken| hinted(text, broken))
     }
 
     /// The first value under a name.
@@ -125,7 +125,7 @@ impl Builder {
     fn run(mut self, text: &str) -> Result<Node, Broken> {
         let mut documents = 0;
         for event in Parser::new_from_str(text) {
-            let (event, span) = event.map_err(|error| syntax(text, &error))?;
+            let (event, span) = event.map_err(|error| syntax(&error))?;
             let line = u32::try_from(span.start.line()).unwrap_or(u32::MAX);
             match event {
                 Event::Nothing | Event::StreamStart | Event::DocumentEnd => {}
@@ -271,20 +271,20 @@ fn radix(text: &str, prefix: &str, radix: u32) -> bool {
     text.strip_prefix(prefix).is_some_and(|digits| !digits.is_empty() && digits.chars().all(|c| c.is_digit(radix)))
 }
 
-/// The parser's own words, and the usual causes where they are known.
-fn syntax(text: &str, error: &saphyr_parser::ScanError) -> Broken {
-    let line = error.marker().line().max(1);
-    let written = text.lines().nth(line - 1).unwrap_or("");
-    let indent: &str = &written[..written.len() - written.trim_start().len()];
-    let hint = if indent.contains('\t') {
-        "; the line is indented with a tab: use spaces"
-    } else if written.contains(": {{") || written.contains("- {{") {
-        "; a template must be in quotes: \"{{ date }}/...\""
-    } else {
-        ""
-    };
-    Broken {
-        line: u32::try_from(line).unwrap_or(u32::MAX),
-        message: format!("this is not YAML: {}{hint}", error.info()),
+fn syntax(error: &saphyr_parser::ScanError) -> Broken {
+    let line = u32::try_from(error.marker().line().max(1)).unwrap_or(u32::MAX);
+    Broken { line, message: format!("this is not YAML: {}", error.info()) }
+}
+
+/// Adds the usual cause, where the line shows it.
+fn hinted(text: &str, broken: Broken) -> Broken {
+    let Broken { line, mut message } = broken;
+    let written = text.lines().nth(line as usize - 1).unwrap_or("");
+    let indent = &written[..written.len() - written.trim_start().len()];
+    if indent.contains('\t') {
+        message.push_str("; the line is indented with a tab: use spaces");
+    } else if [": {{", "- {{", ", {{", "[{{"].iter().any(|mark| written.contains(mark)) {
+        message.push_str("; a template must be in quotes: \"{{ date }}/...\"");
     }
+    Broken { line, message }
 }
