@@ -19,9 +19,9 @@ use aws_sdk_s3::config::{
     StalledStreamProtectionConfig,
 };
 use aws_smithy_http_client::{ConnectorBuilder, proxy::ProxyConfig, tls};
-use aws_smithy_types::error::display::DisplayErrorContext;
 use aws_types::service_config::ServiceConfigKey;
 
+use super::translate::chain;
 use crate::model::target::{Addressing, Target, TargetSpec};
 
 const CONNECT_LIMIT: Duration = Duration::from_secs(5);
@@ -207,19 +207,19 @@ async fn credentials(target: &Target, keys: Keys) -> Result<SharedCredentialsPro
                 loader = loader.profile_name(profile);
             }
             let ambient = loader.load().await;
-            let chain = ambient.credentials_provider().ok_or_else(|| missing("none are configured".into()))?;
+            let base = ambient.credentials_provider().ok_or_else(|| missing("none are configured".into()))?;
             let provider = match &target.role_arn {
-                None => chain,
+                None => base,
                 Some(role) => SharedCredentialsProvider::new(
                     AssumeRoleProvider::builder(role)
                         .configure(&ambient)
                         .session_name("noclobber")
-                        .build_from_provider(chain)
+                        .build_from_provider(base)
                         .await,
                 ),
             };
             // Asked once up front: one clear error instead of one for each object.
-            provider.provide_credentials().await.map_err(|error| missing(DisplayErrorContext(&error).to_string()))?;
+            provider.provide_credentials().await.map_err(|error| missing(chain(&error)))?;
             Ok(provider)
         }
     }

@@ -225,7 +225,12 @@ impl Store for S3 {
                 .set_version_id_marker(version_marker.take())
                 .set_expected_bucket_owner(self.owner.clone())
                 .set_request_payer(self.payer.clone());
-            let output = looked(request.send().await)?;
+            let output = match request.send().await.map_err(|error| answer_of(&error)) {
+                Ok(output) => output,
+                // A server without versions.
+                Err(Answer::Said { status: 501, .. }) => return Ok(Vec::new()),
+                Err(answer) => return Err(classify::look_error(answer)),
+            };
             found.extend(translate::versions(&output, key));
             key_marker = output.next_key_marker().map(ToOwned::to_owned);
             version_marker = output.next_version_id_marker().map(ToOwned::to_owned);
@@ -357,6 +362,15 @@ impl Store for S3 {
             .set_expected_bucket_owner(self.owner.clone())
             .set_request_payer(self.payer.clone());
         let output = within(COMPLETE_LIMIT, Op::Complete, Condition::of(expect), Box::pin(request.send())).await?;
+        // The SDK takes an answer that says nothing for a success.
+        let Some(etag) = output.e_tag() else {
+            return Err(PutError::Unknown(Cause {
+                http_status: Some(200),
+                code: "Garbled".into(),
+                message: "the server answered 200, but named no object".into(),
+                request_id: output.request_id().map(ToOwned::to_owned),
+            }));
+        };
         if let Some(stored) = translate::composite(output.checksum_sha256(), output.checksum_type())
             && stored != composite
         {
@@ -376,7 +390,7 @@ impl Store for S3 {
             ));
         }
         Ok(Written {
-            etag: output.e_tag().map(ETag::new),
+            etag: Some(ETag::new(etag)),
             version: translate::version(output.version_id()),
             request_id: output.request_id().map(ToOwned::to_owned),
             http_status: 200,

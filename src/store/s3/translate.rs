@@ -11,7 +11,6 @@ use aws_sdk_s3::operation::list_object_versions::ListObjectVersionsOutput;
 use aws_sdk_s3::primitives::DateTime;
 use aws_sdk_s3::types::{ChecksumType, ServerSideEncryption};
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
-use aws_smithy_types::error::display::DisplayErrorContext;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 
@@ -40,10 +39,17 @@ where
     match error {
         SdkError::ServiceError(said) => {
             let raw = said.raw();
+            let code = said.err().code().unwrap_or_default().to_owned();
+            let message = match said.err().message() {
+                Some(message) => message.to_owned(),
+                // The body was no error document of S3's.
+                None if code.is_empty() && raw.body().bytes().is_some_and(|body| !body.is_empty()) => chain(error),
+                None => String::new(),
+            };
             Answer::Said {
                 status: raw.status().as_u16(),
-                code: said.err().code().unwrap_or_default().to_owned(),
-                message: said.err().message().unwrap_or_default().to_owned(),
+                code,
+                message,
                 request_id: raw.request_id().map(ToOwned::to_owned),
                 region: raw.headers().get("x-amz-bucket-region").map(ToOwned::to_owned),
             }
@@ -67,13 +73,20 @@ where
     }
 }
 
-fn chain<E>(error: &SdkError<E, HttpResponse>) -> String
-where
-    E: StdError + Send + Sync + 'static,
-{
-    // The SDK appends a debug dump after the chain of causes.
-    let text = DisplayErrorContext(error).to_string();
-    text.split_once(" (").map_or(text.as_str(), |(words, _)| words).to_owned()
+/// An error and what lies behind it, in one line. Without the debug dump that the SDK's own display appends.
+pub(super) fn chain(error: &(dyn StdError + 'static)) -> String {
+    let mut words: Vec<String> = Vec::new();
+    let mut next = Some(error);
+    while let Some(error) = next {
+        let text = error.to_string();
+        // A provider chain lists its members on further lines.
+        let line = text.lines().next().unwrap_or_default().trim_end_matches("Attempted:").trim_end_matches(['.', ' ']);
+        if words.last().is_none_or(|last| last != line) {
+            words.push(line.to_owned());
+        }
+        next = error.source();
+    }
+    words.join(": ")
 }
 
 fn caused_by<T: StdError + 'static>(error: &(dyn StdError + 'static)) -> bool {

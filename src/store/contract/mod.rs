@@ -3,7 +3,17 @@
 //! It speaks only through [`Store`], works under a prefix of its own, and leaves its objects behind: give it a bucket to
 //! throw away. What a server is known to do wrong is named in [`Quirks`]; anything else is a [`Breach`].
 
-use std::collections::{BTreeMap, BTreeSet};
+macro_rules! ensure {
+    ($holds:expr, $($why:tt)+) => {
+        if !$holds {
+            return Err(format!($($why)+));
+        }
+    };
+}
+
+mod looks;
+mod uploads;
+
 use std::fmt;
 use std::io::Write as _;
 use std::sync::Arc;
@@ -14,11 +24,11 @@ use futures_util::stream;
 use sha2::Digest as _;
 
 use crate::model::digest::{Checksum, ETag, Sha256};
-use crate::model::entry::{Key, Properties, Sse};
+use crate::model::entry::Key;
 use crate::model::head::{Head, HeldSha256, Remote, VersionId};
 use crate::model::part::MIB;
-use crate::model::write::{Expect, LookError, Object, PutError, Refusal, WriteId, Written};
-use crate::store::{Body, Part, PartTaken, ProbeKey, Probed, Store, UploadId};
+use crate::model::write::{Expect, Object, PutError, Refusal, WriteId, Written};
+use crate::store::{Body, ProbeKey, Probed, Store};
 
 /// What a server is known to do otherwise. The default is a correct one.
 #[derive(Debug, Clone, Default)]
@@ -41,6 +51,8 @@ pub struct Quirks {
     pub loses_tags: bool,
     /// HEAD does not tell these properties.
     pub loses_properties: &'static [&'static str],
+    /// A part for an upload that was aborted is answered with 500.
+    pub stumbles_over_aborted_uploads: bool,
     /// The bucket keeps no versions.
     pub unversioned: bool,
     /// Keys that the server refuses, or tells otherwise than they were written.
@@ -114,14 +126,6 @@ pub fn object(key: &str, bytes: &[u8], write_id: &str) -> Object {
 }
 
 type Held = Result<(), String>;
-
-macro_rules! ensure {
-    ($holds:expr, $($why:tt)+) => {
-        if !$holds {
-            return Err(format!($($why)+));
-        }
-    };
-}
 
 struct Case<'a, S> {
     store: &'a S,
@@ -348,301 +352,6 @@ impl<S: Store + Clone> Case<'_, S> {
         Ok(())
     }
 
-    async fn properties_come_back(&self) -> Held {
-        let mut wanted = Properties {
-            content_type: Some("text/csv; charset=utf-8".into()),
-            cache_control: Some("max-age=3600".into()),
-            content_encoding: Some("gzip".into()),
-            content_disposition: Some("attachment; filename=\"a b.csv\"".into()),
-            content_language: Some("de-CH".into()),
-            storage_class: Some("STANDARD_IA".into()),
-            acl: None,
-            sse: Some(Sse::Aes256),
-            metadata: BTreeMap::from([("team".into(), "finance".into()), ("note".into(), "a b, c".into())]),
-            tags: BTreeMap::new(),
-        };
-        for lost in self.quirks.loses_properties {
-            match *lost {
-                "storage_class" => wanted.storage_class = None,
-                "sse" => wanted.sse = None,
-                other => return Err(format!("no such property: {other}")),
-            }
-        }
-        let object = Object { properties: Arc::new(wanted.clone()), ..object(&self.key("k"), b"x", "run-1") };
-        self.put(&object, b"x", &Expect::Absent).await.map_err(|error| format!("{error:?}"))?;
-        let mut told = self.present("k").await?.properties;
-        if wanted.storage_class.is_none() {
-            told.storage_class = None;
-        }
-        if wanted.sse.is_none() {
-            told.sse = None;
-        }
-        ensure!(told == wanted, "sent {wanted:?}, got {told:?}");
-        Ok(())
-    }
-
-    async fn tags_come_back(&self) -> Held {
-        let tags =
-            BTreeMap::from([("retention".to_owned(), "7y".to_owned()), ("a b".to_owned(), "x=y&z/ü".to_owned())]);
-        let properties = Properties { tags: tags.clone(), ..Properties::default() };
-        let object = Object { properties: Arc::new(properties), ..object(&self.key("k"), b"x", "run-1") };
-        self.put(&object, b"x", &Expect::Absent).await.map_err(|error| format!("{error:?}"))?;
-        if self.quirks.loses_tags {
-            return Ok(());
-        }
-        let told = self.store.tags(&object.key).await.map_err(|error| format!("{error:?}"))?;
-        ensure!(told == tags, "sent {tags:?}, got {told:?}");
-        Ok(())
-    }
-
-    async fn odd_keys_come_back_as_they_are(&self) -> Held {
-        let names = [
-            "space in it",
-            "plus+plus",
-            "per%20cent",
-            "per%cent",
-            "a&b=c",
-            "quest?ion",
-            "ha#sh",
-            "semi;colon,",
-            "qu'o\"te",
-            "<xml>&amp;",
-            "tilde~",
-            "umlaut-ü",
-            "u\u{308}-decomposed",
-            "日本語",
-            "emoji-🦀",
-            "paren(s)[b]{c}",
-            "star*",
-            "at@:colon",
-            "back\\slash",
-            "caret^`|",
-            "double//slash",
-            " leading",
-            "trailing ",
-        ];
-        let mangled = |name: &str| self.quirks.mangles_keys.contains(&name);
-        for name in names.into_iter().filter(|name| !mangled(name)) {
-            self.given(name, name.as_bytes(), "run-1").await.map_err(|why| format!("{name:?}: {why}"))?;
-        }
-        let listed: BTreeSet<String> = self.list(self.prefix).await?.into_keys().collect();
-        let wanted: BTreeSet<String> =
-            names.into_iter().filter(|name| !mangled(name)).map(|name| self.key(name)).collect();
-        ensure!(listed == wanted, "listed {:?}", listed.symmetric_difference(&wanted).collect::<Vec<_>>());
-        Ok(())
-    }
-
-    /// Every object under a prefix, by all its pages.
-    async fn list(&self, prefix: &str) -> Result<BTreeMap<String, ETag>, String> {
-        let (mut found, mut after) = (BTreeMap::new(), None::<String>);
-        loop {
-            let told: Result<_, LookError> = self.store.list(prefix, after.as_deref()).await;
-            let page = told.map_err(|error| format!("list: {error:?}"))?;
-            for listed in page.objects {
-                let twice = found.insert(listed.key.to_string(), listed.etag);
-                ensure!(twice.is_none(), "{} was listed twice", listed.key);
-            }
-            match page.next {
-                None => return Ok(found),
-                next => after = next,
-            }
-        }
-    }
-
-    async fn a_listing_has_every_key_of_its_prefix_and_no_other(&self) -> Held {
-        let names: Vec<String> = (0..1003).map(|n| format!("in/{n:04}")).collect();
-        let others = ["in", "in-between", "inside/0", "out/0"].map(ToOwned::to_owned);
-        let failed = stream::iter(names.iter().chain(&others))
-            .map(|name| async move {
-                let object = object(&self.key(name), name.as_bytes(), "run-1");
-                self.put(&object, name.as_bytes(), &Expect::Absent).await.err()
-            })
-            .buffer_unordered(16)
-            .filter_map(std::future::ready)
-            .collect::<Vec<_>>()
-            .await;
-        ensure!(failed.is_empty(), "could not be set up: {failed:?}");
-        let listed = self.list(&self.key("in/")).await?;
-        let wanted: BTreeSet<String> = names.iter().map(|name| self.key(name)).collect();
-        ensure!(listed.keys().cloned().collect::<BTreeSet<_>>() == wanted, "listed {} keys", listed.len());
-        let head = self.present("in/0500").await?;
-        ensure!(listed.get(&self.key("in/0500")) == Some(&head.etag), "LIST and HEAD tell different ETags");
-        let none = self.list(&self.key("nothing/here")).await?;
-        ensure!(none.is_empty(), "listed {none:?}");
-        Ok(())
-    }
-
-    async fn versions_come_newest_first(&self) -> Held {
-        let key = Key::new(self.key("k"));
-        self.given("k2", b"a longer key with the same beginning", "other-1").await?;
-        let mut written = Vec::new();
-        let mut expect = Expect::Absent;
-        for n in 0..3 {
-            let bytes = format!("version {n}");
-            let object = object(key.as_str(), bytes.as_bytes(), &format!("run-{n}"));
-            let answer = self.put(&object, bytes.as_bytes(), &expect).await.map_err(|error| format!("{error:?}"))?;
-            let Some(etag) = answer.etag else { return Err("no ETag".into()) };
-            expect = Expect::Unchanged(etag.clone());
-            written.insert(0, (answer.version, etag));
-        }
-        let told = self.store.versions(&key, 10).await.map_err(|error| format!("{error:?}"))?;
-        if self.quirks.unversioned {
-            ensure!(told.is_empty(), "told {told:?}");
-            return Ok(());
-        }
-        let told_pairs: Vec<_> = told
-            .iter()
-            .map(|version| (Some(version.id.clone()), version.etag.clone().unwrap_or_else(|| ETag::new(""))))
-            .collect();
-        ensure!(told_pairs == written, "wrote {written:?}, told {told_pairs:?}");
-        ensure!(told.iter().map(|version| version.is_latest).eq([true, false, false]), "latest: {told:?}");
-        let most = self.store.versions(&key, 2).await.map_err(|error| format!("{error:?}"))?;
-        ensure!(most == told[..2], "at most two: {most:?}");
-        let old = self.store.head_version(&key, &told[2].id).await.map_err(|error| format!("{error:?}"))?;
-        let Remote::Present(old) = old else { return Err(format!("the oldest version is {old:?}")) };
-        ensure!(old.write_id.as_deref() == Some("run-0"), "the oldest version is {old:?}");
-        let none = self.store.versions(&Key::new(self.key("none")), 10).await.map_err(|error| format!("{error:?}"))?;
-        ensure!(none.is_empty(), "a key never written has versions {none:?}");
-        Ok(())
-    }
-
-    /// Uploads everything but the Complete.
-    async fn upload(&self, object: &Object, bytes: &[u8]) -> Result<(UploadId, Vec<PartTaken>), String> {
-        let upload = self.store.create_upload(object).await.map_err(|error| format!("create: {error:?}"))?;
-        let mut taken = Vec::new();
-        for (number, part) in (1..).zip(parts(bytes)) {
-            let part = Part { number, sha256: sha256(part), bytes: Bytes::copy_from_slice(part) };
-            taken.push(self.store.put_part(object, &upload, part).await.map_err(|error| format!("part: {error:?}"))?);
-        }
-        Ok((upload, taken))
-    }
-
-    async fn an_upload_in_parts_creates(&self) -> Held {
-        let bytes = noise(PART_BYTES + 1000, 3);
-        let properties = Properties {
-            content_type: Some("application/x-parts".into()),
-            metadata: BTreeMap::from([("team".into(), "finance".into())]),
-            ..Properties::default()
-        };
-        let object = Object { properties: Arc::new(properties), ..in_parts(&self.key("k"), &bytes, "run-1") };
-        let (upload, taken) = self.upload(&object, &bytes).await?;
-        self.absent("k").await?;
-        let answer = self.store.complete(&object, &upload, &taken, &Expect::Absent).await;
-        let written = answer.map_err(|error| format!("complete: {error:?}"))?;
-        let head = self.present("k").await?;
-        ensure!(head.size == object.size, "size {}", head.size);
-        ensure!(written.etag == Some(head.etag.clone()), "Complete said {:?}, HEAD {:?}", written.etag, head.etag);
-        ensure!(head.etag.as_multipart().map(|(_, n)| n) == Some(2), "ETag {:?}", head.etag);
-        ensure!(head.write_id.as_deref() == Some("run-1"), "write id {:?}", head.write_id);
-        ensure!(head.claim == Some(object.checksum.to_string()), "claim {:?}", head.claim);
-        ensure!(head.properties.content_type.as_deref() == Some("application/x-parts"), "{:?}", head.properties);
-        ensure!(head.properties.metadata.len() == 1, "{:?}", head.properties);
-        let Checksum::Composite { digest, parts, .. } = object.checksum else { return Err("no composite".into()) };
-        let wanted = Some(HeldSha256::Composite { digest, parts });
-        ensure!(self.quirks.hides_composites || head.checksums.sha256 == wanted, "holds {:?}", head.checksums);
-        Ok(())
-    }
-
-    async fn an_upload_in_parts_replaces_what_was_seen(&self) -> Held {
-        let before = self.given("k", b"old", "run-1").await?;
-        let bytes = noise(PART_BYTES + 1, 4);
-        let object = in_parts(&self.key("k"), &bytes, "run-2");
-        let (upload, taken) = self.upload(&object, &bytes).await?;
-        let answer = self.store.complete(&object, &upload, &taken, &Expect::Unchanged(before.etag)).await;
-        answer.map_err(|error| format!("complete: {error:?}"))?;
-        let head = self.present("k").await?;
-        ensure!(head.write_id.as_deref() == Some("run-2"), "{head:?}");
-        Ok(())
-    }
-
-    async fn a_lost_complete_leaves_the_object_intact(&self) -> Held {
-        let bytes = noise(PART_BYTES + 1, 5);
-        let other = Expect::Unchanged(ETag::new("d41d8cd98f00b204e9800998ecf8427e"));
-        let cases = [
-            ("create", Expect::Absent, self.quirks.ignores_complete_if_none_match),
-            ("replace", other.clone(), self.quirks.ignores_complete_if_match),
-        ];
-        for (name, expect, ignored) in cases {
-            let before = self.given(name, b"theirs", "them-1").await?;
-            let object = in_parts(&self.key(name), &bytes, "run-1");
-            let (upload, taken) = self.upload(&object, &bytes).await?;
-            let answer = self.store.complete(&object, &upload, &taken, &expect).await;
-            if ignored {
-                answer.map_err(|error| format!("{name}: the quirk is gone: {error:?}"))?;
-                continue;
-            }
-            ensure!(matches!(answer, Err(PutError::Lost(_))), "{name}: answered {answer:?}");
-            ensure!(self.present(name).await? == before, "{name}: the object is another one");
-            self.store.abort(&object.key, &upload).await.map_err(|error| format!("{name}: abort: {error:?}"))?;
-        }
-        if self.quirks.ignores_complete_if_match {
-            return Ok(());
-        }
-        let object = in_parts(&self.key("none"), &bytes, "run-1");
-        let (upload, taken) = self.upload(&object, &bytes).await?;
-        let answer = self.store.complete(&object, &upload, &taken, &other).await;
-        ensure!(matches!(answer, Err(PutError::Lost(_))), "replace of nothing: answered {answer:?}");
-        self.store.abort(&object.key, &upload).await.map_err(|error| format!("abort: {error:?}"))?;
-        self.absent("none").await
-    }
-
-    async fn of_racing_completes_one_wins(&self) -> Held {
-        if self.quirks.racing_completes_all_win || self.quirks.ignores_complete_if_none_match {
-            return Ok(());
-        }
-        let mut ready = Vec::new();
-        for n in 0..4 {
-            let bytes = noise(1000, 10 + n);
-            let object = in_parts(&self.key("k"), &bytes, &format!("racer-{n}"));
-            let (upload, taken) = self.upload(&object, &bytes).await?;
-            ready.push((n, object, upload, taken));
-        }
-        let answers = stream::iter(&ready)
-            .map(|(n, object, upload, taken)| async move {
-                (*n, self.store.complete(object, upload, taken, &Expect::Absent).await)
-            })
-            .buffer_unordered(4)
-            .collect()
-            .await;
-        self.one_won(answers).await
-    }
-
-    async fn a_part_with_another_checksum_is_refused(&self) -> Held {
-        if self.quirks.trusts_part_checksums {
-            return Ok(());
-        }
-        let object = in_parts(&self.key("k"), b"planned", "run-1");
-        let upload = self.store.create_upload(&object).await.map_err(|error| format!("create: {error:?}"))?;
-        let part = Part { number: 1, bytes: Bytes::from_static(b"changed"), sha256: sha256(b"planned") };
-        let answer = self.store.put_part(&object, &upload, part).await;
-        ensure!(matches!(answer, Err(PutError::Refused(Refusal::SourceChanged, _))), "answered {answer:?}");
-        self.store.abort(&object.key, &upload).await.map_err(|error| format!("abort: {error:?}"))
-    }
-
-    async fn other_parts_than_planned_are_not_put_together(&self) -> Held {
-        let object = in_parts(&self.key("k"), b"planned", "run-1");
-        let (upload, taken) = self.upload(&object, b"changed").await?;
-        let answer = self.store.complete(&object, &upload, &taken, &Expect::Absent).await;
-        ensure!(is_source_changed(&answer), "answered {answer:?}");
-        self.absent("k").await?;
-        self.store.abort(&object.key, &upload).await.map_err(|error| format!("abort: {error:?}"))
-    }
-
-    async fn an_aborted_upload_takes_no_more_parts(&self) -> Held {
-        let object = in_parts(&self.key("k"), b"planned", "run-1");
-        let (upload, taken) = self.upload(&object, b"planned").await?;
-        for _ in 0..2 {
-            self.store.abort(&object.key, &upload).await.map_err(|error| format!("abort: {error:?}"))?;
-        }
-        let part = Part { number: 1, bytes: Bytes::from_static(b"planned"), sha256: sha256(b"planned") };
-        let answer = self.store.put_part(&object, &upload, part).await;
-        ensure!(matches!(answer, Err(PutError::Refused(Refusal::NoSuchUpload, _))), "part: answered {answer:?}");
-        // It could as well have been completed, as far as anybody can tell from this answer.
-        let answer = self.store.complete(&object, &upload, &taken, &Expect::Absent).await;
-        ensure!(matches!(answer, Err(PutError::Unknown(_))), "complete: answered {answer:?}");
-        self.absent("k").await
-    }
-
     async fn the_probes_tell_whether_conditions_are_honoured(&self) -> Held {
         let probe = ProbeKey::new(&Key::new(self.key("first")), "0190");
         let name = probe.key().as_str().strip_prefix(self.prefix).unwrap_or_default();
@@ -672,24 +381,6 @@ impl<S: Store + Clone> Case<'_, S> {
         }
         Ok(())
     }
-}
-
-/// S3's smallest part but for the last.
-const PART_BYTES: u64 = 5 * MIB;
-
-fn parts(bytes: &[u8]) -> std::slice::Chunks<'_, u8> {
-    bytes.chunks(usize::try_from(PART_BYTES).unwrap_or(usize::MAX))
-}
-
-fn in_parts(key: &str, bytes: &[u8], write_id: &str) -> Object {
-    let (mut composite, mut count) = (sha2::Sha256::new(), 0);
-    for part in parts(bytes) {
-        composite.update(sha256(part).0);
-        count += 1;
-    }
-    let checksum =
-        Checksum::Composite { digest: Sha256(composite.finalize().into()), parts: count, part_bytes: PART_BYTES };
-    Object { checksum, ..object(key, bytes, write_id) }
 }
 
 fn is_source_changed(answer: &Result<Written, PutError>) -> bool {
