@@ -1,3 +1,5 @@
+//! Whether the journal tells after a crash what was so before it.
+
 use std::fs;
 use std::os::unix::fs::symlink;
 

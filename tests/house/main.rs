@@ -19,9 +19,12 @@ const MIND: usize = 1;
 const HANDS: usize = 2;
 
 /// What a room of the mind, and the words under it, may not name: disk, net, environment, clock, threads of their own.
-const NOT_PURE: [&str; 16] = [
+const NOT_PURE: [&str; 19] = [
     "std::fs",
-    "std::net",
+    "std::net::TcpStream",
+    "std::net::TcpListener",
+    "std::net::UdpSocket",
+    "std::net::ToSocketAddrs",
     "std::env",
     "std::process",
     "std::thread",
@@ -261,6 +264,7 @@ mod tests {
             ("src/sandbox/mod.rs", "use crate::cli::args;", "imports point down"),
             ("src/attic/mod.rs", "", "has no floor"),
             ("src/plan/file.rs", "use std::fs;", "is pure"),
+            ("src/plan/file.rs", "use std::net::{IpAddr, TcpStream};", "is pure"),
             ("src/plan/file.rs", "use std::{io::Read, fs::File};", "is pure"),
             ("src/plan/file.rs", "use std::{\n    time::{Duration, Instant},\n};", "is pure"),
             ("src/guard/mod.rs", "fn f() { jiff::Zoned::now(); }", "is pure"),
@@ -295,7 +299,10 @@ mod tests {
             ("src/plan/diff.rs", "const A: &str = \"crate::cli \\\" std::fs\"; const B: &str = r#\"tokio::\"x\"#;"),
             ("src/plan/diff.rs", "fn f<'a>(c: char, x: &'a str) -> bool { c == '\"' || c == '\\'' }"),
             ("src/plan/diff.rs", "use crate::{model::{head::{self, Head}, entry as e}, plan::draw};"),
-            ("src/plan/diff.rs", "use super::draw; use std::io::{self, Write}; use std::time::Duration;"),
+            (
+                "src/plan/diff.rs",
+                "use super::draw; use std::io::{self, Write}; use std::{net::IpAddr, time::Duration};",
+            ),
             ("src/plan/diff.rs", "fn f(step: Step) { step.expect(); x.unwrap_or(1); }"),
             (
                 "src/plan/diff.rs",
