@@ -1,6 +1,5 @@
 //! One bar a phase on a terminal; whatever else is to be said stands above them.
 
-use std::fmt::Write as _;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -16,12 +15,13 @@ pub(super) struct Bars {
     multi: MultiProgress,
     clock: Clock,
     problems: Problems,
-    phases: Mutex<Vec<Bar>>,
+    phases: Mutex<Vec<Shown>>,
 }
 
-struct Bar {
+struct Shown {
     meter: Meter,
     bar: ProgressBar,
+    /// What the bar's text reads.
     files: Arc<AtomicU64>,
     by: Unit,
 }
@@ -49,7 +49,7 @@ impl Bars {
         }
     }
 
-    fn begin(&self, phase: Phase, files_total: u64, bytes_total: u64) -> Bar {
+    fn begin(&self, phase: Phase, files_total: u64, bytes_total: u64) -> Shown {
         let files = Arc::new(AtomicU64::new(0));
         let by = if bytes_total > 0 { Unit::Bytes } else { Unit::Files };
         let total = match by {
@@ -60,7 +60,7 @@ impl Bars {
         bar.set_prefix(phase.name());
         // The rate and the time left go on when nothing moves: a stall must show.
         bar.enable_steady_tick(Duration::from_millis(250));
-        Bar { meter: Meter::begin(phase, files_total, bytes_total, (self.clock)()), bar, files, by }
+        Shown { meter: Meter::begin(phase, files_total, bytes_total, (self.clock)()), bar, files, by }
     }
 
     fn say(&self, line: &str) {
@@ -91,13 +91,13 @@ impl Watch for Bars {
         match event {
             Event::Begin { phase, files, bytes } => phases.push(self.begin(phase, files, bytes)),
             Event::Advance { phase, files, bytes } => {
-                let Some(Bar { meter, bar, files: shown, by }) =
+                let Some(Shown { meter, bar, files: done, by }) =
                     phases.iter_mut().rfind(|bar| bar.meter.phase == phase)
                 else {
                     return;
                 };
                 meter.advance(files, bytes);
-                shown.store(meter.files, Ordering::Relaxed);
+                done.store(meter.files, Ordering::Relaxed);
                 bar.set_position(match by {
                     Unit::Bytes => meter.bytes,
                     Unit::Files => meter.files,
@@ -105,7 +105,7 @@ impl Watch for Bars {
             }
             Event::End { phase } => {
                 let Some(at) = phases.iter().rposition(|bar| bar.meter.phase == phase) else { return };
-                let Bar { meter, bar, .. } = phases.remove(at);
+                let Shown { meter, bar, .. } = phases.remove(at);
                 bar.finish_and_clear();
                 self.multi.remove(&bar);
                 self.say(&meter.end((self.clock)()));
@@ -172,6 +172,8 @@ mod tests {
         bars.tell(Event::Advance { phase: Phase::Looking, files: 1500, bytes: 0 });
         bars.tell(Event::Advance { phase: Phase::Hashing, files: 3, bytes: 3072 });
         bars.tell(Event::Advance { phase: Phase::Hashing, files: 0, bytes: -1024 });
+        // Bars are drawn so many times a second; these are drawn now.
+        bars.phases.lock().unwrap().iter().for_each(|bar| bar.bar.force_draw());
         bars.tell(Event::Warning("\u{1b}[31mclock\nskew"));
         let row = Row { key: "k\r\n".into(), message: "why".into(), ..samples::row(1, Outcome::Failed) };
         bars.tell(Event::Row(&row));
@@ -179,8 +181,8 @@ mod tests {
         bars.tell(Event::End { phase: Phase::Hashing });
         let text = screen.0.lock().unwrap().clone();
         for part in [
-            "looking [=================>      ] 1,500/2,000 files, ",
-            "hashing [===========>            ] 3/7 files, 2.00 KiB/4.00 KiB, ",
+            "looking [==================>     ] 1,500/2,000 files, ",
+            "hashing [============>           ] 3/7 files, 2.00 KiB/4.00 KiB, ",
             "warning: \\u{1b}[31mclock\\nskew",
             "failed: nightly.yaml:1: s3://finance/k\\r\\n: why",
             "looking: 1,500 of 2,000 files, in ",

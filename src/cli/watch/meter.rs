@@ -1,5 +1,6 @@
 //! Counts what events say, for those who show it as text. The clock is given to it.
 
+use std::fmt::Write as _;
 use std::time::{Duration, Instant};
 
 use crate::model::event::Phase;
@@ -52,11 +53,11 @@ impl Meter {
             if self.bytes_total > 0 { (self.bytes, self.bytes_total) } else { (self.files, self.files_total) };
         let mut line = self.counts();
         if self.bytes_total > 0 && seconds > 0.0 {
-            line += &format!(", {}/s", text::bytes(whole(self.bytes as f64 / seconds)));
+            let _ = write!(line, ", {}/s", text::bytes(whole(self.bytes as f64 / seconds)));
         }
         if done > 0 && done < total {
             let left = seconds * (total - done) as f64 / done as f64;
-            line += &format!(", {} left", span(whole(left)));
+            let _ = write!(line, ", {} left", span(whole(left)));
         }
         line
     }
@@ -70,7 +71,7 @@ impl Meter {
         let Self { phase, files, bytes, files_total, bytes_total, began: _, told: _ } = self;
         let mut line = format!("{}: {} of {} files", phase.name(), text::count(*files), text::count(*files_total));
         if *bytes_total > 0 {
-            line += &format!(", {} of {}", text::bytes(*bytes), text::bytes(*bytes_total));
+            let _ = write!(line, ", {} of {}", text::bytes(*bytes), text::bytes(*bytes_total));
         }
         line
     }
