@@ -1,0 +1,94 @@
+//! How fast local files are hashed, in bytes a second: `cargo bench --bench hash`. The file is read from the page cache,
+//! so this measures digests and not disks.
+
+// A benchmark that cannot make its files has nothing to measure.
+#![allow(clippy::expect_used, clippy::panic)]
+
+use std::hint::black_box;
+use std::io::Write as _;
+use std::num::NonZero;
+use std::path::Path;
+
+use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use noclobber::local::{Job, hash, hash_all};
+use noclobber::model::local::Wanted;
+use noclobber::model::part::MIB;
+
+const FILE_BYTES: u64 = 256 * MIB;
+const PART_BYTES: u64 = 16 * MIB;
+
+fn file(bytes: u64) -> std::io::Result<tempfile::NamedTempFile> {
+    let mut file = tempfile::NamedTempFile::new()?;
+    let block: Vec<u8> = (0u32..1 << 18).flat_map(|i| i.wrapping_mul(2_654_435_761).to_le_bytes()).collect();
+    for _ in 0..bytes / MIB {
+        file.write_all(&block)?;
+    }
+    Ok(file)
+}
+
+/// Hashes one file on a pool of so many threads.
+fn on(threads: usize, path: &Path, wanted: &Wanted) {
+    let jobs = vec![Job { index: 0, path: path.to_owned(), wanted: wanted.clone() }];
+    let done = |_, result| {
+        black_box(&result);
+    };
+    if let Err(error) = hash_all(jobs, threads, |_| (), done) {
+        panic!("{error}");
+    }
+}
+
+fn one_file(criterion: &mut Criterion) {
+    let file = file(FILE_BYTES).expect("a temporary file");
+    let path = file.path();
+    let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
+    let mut group = criterion.benchmark_group("one file");
+    group.throughput(Throughput::Bytes(FILE_BYTES)).sample_size(10);
+
+    let sha256 = Wanted { sha256: true, ..Wanted::default() };
+    let with_md5 = Wanted { md5: true, ..sha256.clone() };
+    let crcs = Wanted { crc64nvme: true, crc32c: true, crc32: true, ..Wanted::default() };
+    let composite = Wanted { composite_at: vec![PART_BYTES], ..Wanted::default() };
+    let with_etag = Wanted { etag_at: vec![PART_BYTES], ..composite.clone() };
+    for (name, wanted) in [
+        ("sha256", &sha256),
+        ("sha256 and md5 in one read", &with_md5),
+        ("three CRCs in one read", &crcs),
+        ("composite and multipart ETag in one read", &with_etag),
+    ] {
+        group.bench_function(name, |bencher| bencher.iter(|| black_box(hash(path, wanted, &|_| ()))));
+    }
+    group.bench_function("composite, 1 thread", |bencher| bencher.iter(|| on(1, path, &composite)));
+    group.bench_function(format!("composite, {cores} threads"), |bencher| {
+        bencher.iter(|| on(cores, path, &composite));
+    });
+    group.finish();
+}
+
+fn many_files(criterion: &mut Criterion) {
+    let files: Vec<_> = (0..1000).map(|_| file(0).expect("a temporary file")).collect();
+    for file in &files {
+        std::fs::write(file.path(), [7; 4096]).expect("a written file");
+    }
+    let wanted = Wanted { sha256: true, ..Wanted::default() };
+    let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
+    let mut group = criterion.benchmark_group("1,000 files of 4 KiB");
+    group.throughput(Throughput::Elements(1000)).sample_size(10);
+    group.bench_function("sha256", |bencher| {
+        bencher.iter(|| {
+            let job = |(index, file): (usize, &tempfile::NamedTempFile)| Job {
+                index,
+                path: file.path().to_owned(),
+                wanted: wanted.clone(),
+            };
+            let jobs = files.iter().enumerate().map(job).collect();
+            let done = |_, result| {
+                black_box(&result);
+            };
+            hash_all(jobs, cores, |_| (), done)
+        });
+    });
+    group.finish();
+}
+
+criterion_group!(benches, one_file, many_files);
+criterion_main!(benches);
