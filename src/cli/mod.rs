@@ -33,6 +33,8 @@ pub(crate) struct Failure {
 }
 
 impl Failure {
+    // Errors come by value from `map_err`.
+    #[allow(clippy::needless_pass_by_value)]
     pub fn new(exit: Exit, text: impl ToString) -> Self {
         Self { exit, text: text.to_string() }
     }
@@ -81,10 +83,10 @@ async fn dispatch(cli: Cli, out: Out) -> Ended {
     match verb {
         Verb::Init(args) => init::init(&args, out),
         Verb::Check(args) => check::check(args, out),
-        Verb::Plan(args) => plan::plan(&global, args, out).await,
+        Verb::Plan(args) => Box::pin(plan::plan(&global, args, out)).await,
         Verb::Show(args) => show::show(&args, out),
-        Verb::Apply(args) => apply::apply(&global, args, out).await,
-        Verb::Run(args) => run::run(&global, args, out).await,
+        Verb::Apply(args) => Box::pin(apply::apply(&global, args, out)).await,
+        Verb::Run(args) => Box::pin(run::run(&global, args, out)).await,
         Verb::Report(args) => report::report(&args, out),
         Verb::Sandbox(args) => sandbox::sandbox(&global, args, out).await,
         Verb::Schema(args) => schema::schema(&args, out),

@@ -1,7 +1,7 @@
 //! What goes to standard output and standard error: results to the one, everything else to the other; colour only on a
 //! terminal, and never where NO_COLOR is set.
 
-use std::io::{IsTerminal as _, Write as _};
+use std::io::Write as _;
 use std::sync::Arc;
 
 use anstream::{AutoStream, ColorChoice};
@@ -98,14 +98,6 @@ impl Out {
 
     /// Whoever watches the work: bars on a terminal, a line now and then elsewhere.
     pub fn watch(self) -> Arc<dyn Watch> {
-        watch(if self.json {
-            Style::Json
-        } else if self.quiet {
-            Style::Quiet
-        } else if std::io::stderr().is_terminal() {
-            Style::Bars
-        } else {
-            Style::Plain
-        })
+        watch(Style::choose(self.json, self.quiet))
     }
 }

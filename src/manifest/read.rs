@@ -375,7 +375,7 @@ impl Choices {
         let known = match (named, self.targets.as_slice()) {
             (None, [only]) => Some(only),
             (None, _) => None,
-            (Some(name), names) => names.iter().find(|known| ***known == *name),
+            (Some(name), known) => known.iter().find(|known| ***known == *name),
         };
         match (known, named) {
             (Some(known), _) => Ok(Arc::clone(known)),
