@@ -1,7 +1,7 @@
 //! The contract of `store::contract`, kept by S3 over real servers.
 //!
 //! Each server is named by an environment variable of the form `endpoint,access key,secret key`, as `scripts/servers run`
-//! sets them. A server that is not there is said to be skipped.
+//! sets them. A server that is not there is said to be skipped, or is a failure under `NOCLOBBER_REQUIRE_SERVERS=1`.
 
 #![allow(clippy::unwrap_used, clippy::panic, clippy::print_stderr)]
 
@@ -23,7 +23,9 @@ struct Server {
 impl Server {
     fn named(variable: &str) -> Option<Self> {
         let Ok(text) = std::env::var(variable) else {
-            eprintln!("skipped: {variable} is not set; run the tests under scripts/servers");
+            let required = std::env::var("NOCLOBBER_REQUIRE_SERVERS").is_ok_and(|value| value == "1");
+            assert!(!required, "{variable} is not set, and NOCLOBBER_REQUIRE_SERVERS is");
+            eprintln!("SKIPPED: {variable} is not set; run the tests under scripts/servers");
             return None;
         };
         let [endpoint, access_key, secret_key] = text.splitn(3, ',').collect::<Vec<_>>()[..] else {
@@ -74,14 +76,30 @@ impl Server {
         }
         name
     }
+
+    async fn keeps_the_contract(&self, name: &str, quirks: Quirks) {
+        let store = self.store(&self.bucket(!quirks.unversioned).await).await;
+        assert_eq!(store.access().await, Ok(Access::Open));
+        let breaches: Vec<String> = contract(&store, "c/", &quirks).await.iter().map(ToString::to_string).collect();
+        assert!(breaches.is_empty(), "{name}:\n{}", breaches.join("\n"));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_sandbox_keeps_the_contract() {
+    let dir = tempfile::tempdir().unwrap();
+    let sandbox = noclobber::sandbox::serve(noclobber::sandbox::Options::new(dir.path())).await.unwrap();
+    let server = Server {
+        endpoint: sandbox.endpoint().into(),
+        access_key: sandbox.access_key().into(),
+        secret_key: sandbox.secret_key().into(),
+    };
+    server.keeps_the_contract("sandbox", Quirks::default()).await;
 }
 
 async fn keeps_the_contract(variable: &str, quirks: Quirks) {
     let Some(server) = Server::named(variable) else { return };
-    let store = server.store(&server.bucket(!quirks.unversioned).await).await;
-    assert_eq!(store.access().await, Ok(Access::Open));
-    let breaches: Vec<String> = contract(&store, "c/", &quirks).await.iter().map(ToString::to_string).collect();
-    assert!(breaches.is_empty(), "{variable}:\n{}", breaches.join("\n"));
+    server.keeps_the_contract(variable, quirks).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -64,23 +64,34 @@ fn the_ambient_configuration_fills_in_what_the_manifest_leaves_out() {
 
 #[test]
 fn a_planned_target_is_reached_whatever_the_environment_says() {
-    run(
-        "reaches_a_planned_target",
-        &[
-            ("AWS_ENDPOINT_URL", "http://127.0.0.1:1"),
-            ("AWS_ENDPOINT_URL_S3", "http://127.0.0.1:1"),
-            ("AWS_REGION", "us-gov-west-1"),
-            ("AWS_ACCESS_KEY_ID", "AK"),
-            ("AWS_SECRET_ACCESS_KEY", "SK"),
-            ("HTTP_PROXY", "http://127.0.0.1:1"),
-        ],
-    );
+    let mut keys = tempfile::NamedTempFile::new().unwrap();
+    std::io::Write::write_all(
+        &mut keys,
+        b"[nightly]\naws_access_key_id = NIGHTLY\naws_secret_access_key = s\nendpoint_url = http://127.0.0.1:1\n",
+    )
+    .unwrap();
+    let elsewhere = [
+        ("AWS_ENDPOINT_URL", "http://127.0.0.1:1"),
+        ("AWS_ENDPOINT_URL_S3", "http://127.0.0.1:1"),
+        ("AWS_REGION", "us-gov-west-1"),
+        ("AWS_ACCESS_KEY_ID", "AMBIENT"),
+        ("AWS_SECRET_ACCESS_KEY", "s"),
+        ("HTTP_PROXY", "http://127.0.0.1:1"),
+        ("AWS_SHARED_CREDENTIALS_FILE", keys.path().to_str().unwrap()),
+    ];
+    assert_eq!(run("reaches_a_planned_target", &elsewhere), "AMBIENT");
+    // A named profile wins over keys in the environment.
+    let named = [elsewhere.as_slice(), &[("SPEC_PROFILE", "nightly")]].concat();
+    assert_eq!(run("reaches_a_planned_target", &named), "NIGHTLY");
 }
 
 #[test]
 fn missing_credentials_are_one_error_up_front() {
     let told = run("tells_why_it_cannot_connect", &[]);
     assert!(told.starts_with("no credentials for bucket bkt: ") && told.contains("AWS_PROFILE"), "{told}");
+    let told = run("tells_why_it_cannot_connect", &[("SPEC_PROFILE", "nightly")]);
+    assert!(told.contains("nightly"), "{told}");
+    assert_eq!(told.lines().count(), 1);
 }
 
 fn target(endpoint: &str) -> Target {
@@ -138,15 +149,19 @@ async fn reaches_a_planned_target() {
         connection.write_all(b"HTTP/1.1 404 X\r\nContent-Length: 0\r\n\r\n").await.unwrap();
         String::from_utf8(request).unwrap()
     });
-    let store = S3::connect(&target(&endpoint), Keys::Ambient).await.unwrap();
+    let target = Target { profile: std::env::var("SPEC_PROFILE").ok(), ..target(&endpoint) };
+    let store = S3::connect(&target, Keys::Ambient).await.unwrap();
     store.head(&Key::new("k")).await.unwrap();
     let request = server.await.unwrap();
     assert!(request.starts_with("HEAD /bkt/k") && request.contains("/eu-west-1/s3/aws4_request"), "{request}");
+    let (_, credential) = request.split_once("Credential=").unwrap();
+    println!("told: {}", credential.split('/').next().unwrap());
 }
 
 #[tokio::test]
 #[ignore = "run by the tests above, with an environment of its own"]
 async fn tells_why_it_cannot_connect() {
-    let error = S3::connect(&target("http://127.0.0.1:1"), Keys::Ambient).await.unwrap_err();
+    let target = Target { profile: std::env::var("SPEC_PROFILE").ok(), ..target("http://127.0.0.1:1") };
+    let error = S3::connect(&target, Keys::Ambient).await.unwrap_err();
     println!("told: {error}");
 }

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex};
 use bytes::Bytes;
 use noclobber::model::digest::{Checksum, ETag, Sha256};
 use noclobber::model::entry::Key;
-use noclobber::model::head::Remote;
+use noclobber::model::head::{Remote, VersionId};
 use noclobber::model::target::{Addressing, ConditionalWrites, Target};
 use noclobber::model::write::{Expect, Object, PutError, Refusal, Written};
 use noclobber::store::contract::object;
@@ -369,10 +369,16 @@ async fn a_head_that_is_forbidden_is_asked_again_without_checksums() {
 }
 
 #[tokio::test]
-async fn only_a_404_is_absence() {
+async fn nothing_but_a_404_or_a_delete_marker_is_absence() {
     let absent = Wire::start([say(404, "", "")]).await;
     assert_eq!(absent.store().await.head(&Key::new("k")).await, Ok(Remote::Absent));
-    for other in [say(301, "x-amz-bucket-region: eu-west-2\r\n", ""), say(400, "", ""), say(410, "", "")] {
+    // S3's answer to a HEAD of a delete marker by its version.
+    let marker = Wire::start([say(405, "x-amz-delete-marker: true\r\n", "")]).await;
+    let version = VersionId("m1".into());
+    assert_eq!(marker.store().await.head_version(&Key::new("k"), &version).await, Ok(Remote::Absent));
+    for other in
+        [say(301, "x-amz-bucket-region: eu-west-2\r\n", ""), say(400, "", ""), say(405, "", ""), say(410, "", "")]
+    {
         let result = Wire::start([other]).await.store().await.head(&Key::new("k")).await;
         assert!(result.is_err(), "{result:?}");
     }

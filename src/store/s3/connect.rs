@@ -7,7 +7,8 @@ use std::time::Duration;
 use aws_config::BehaviorVersion;
 use aws_config::environment::EnvironmentVariableRegionProvider;
 use aws_config::meta::region::RegionProviderChain;
-use aws_config::profile::ProfileFileRegionProvider;
+use aws_config::profile::{ProfileFileCredentialsProvider, ProfileFileRegionProvider};
+use aws_config::provider_config::ProviderConfig;
 use aws_config::sts::AssumeRoleProvider;
 use aws_credential_types::provider::{ProvideCredentials as _, SharedCredentialsProvider};
 use aws_sdk_s3::Client;
@@ -196,7 +197,13 @@ pub(super) async fn clients(target: &Target, keys: Keys) -> Result<Clients, Conn
 }
 
 async fn credentials(target: &Target, keys: Keys) -> Result<SharedCredentialsProvider, ConnectError> {
-    let missing = |message: String| ConnectError::NoCredentials { bucket: target.bucket.clone(), message };
+    let missing = |message: String| {
+        let message = match &target.profile {
+            Some(profile) => format!("profile {profile}: {message}"),
+            None => message,
+        };
+        ConnectError::NoCredentials { bucket: target.bucket.clone(), message }
+    };
     match keys {
         Keys::Static { access_key, secret_key } => {
             Ok(SharedCredentialsProvider::new(Credentials::new(access_key, secret_key, None, None, "given")))
@@ -204,7 +211,10 @@ async fn credentials(target: &Target, keys: Keys) -> Result<SharedCredentialsPro
         Keys::Ambient => {
             let mut loader = aws_config::defaults(behavior()).region(Region::new(target.region.clone()));
             if let Some(profile) = &target.profile {
-                loader = loader.profile_name(profile);
+                // Not by the default chain: there, keys in the environment win over a profile that was named.
+                let config = ProviderConfig::without_region().with_region(Some(Region::new(target.region.clone())));
+                let named = ProfileFileCredentialsProvider::builder().profile_name(profile).configure(&config).build();
+                loader = loader.profile_name(profile).credentials_provider(named);
             }
             let ambient = loader.load().await;
             let base = ambient.credentials_provider().ok_or_else(|| missing("none are configured".into()))?;

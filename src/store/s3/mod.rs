@@ -95,6 +95,8 @@ impl S3 {
         match first {
             // The role may lack kms:Decrypt, which only the checksums need.
             Err(Answer::Said { status: 403, .. }) => seen(self.head_once(key, version, None).await),
+            // A delete marker that was asked for by its version.
+            Err(Answer::Said { status: 405, .. }) if version.is_some() => Ok(Remote::Absent),
             other => seen(other),
         }
     }
@@ -440,8 +442,6 @@ fn seen(result: Result<HeadObjectOutput, Answer>) -> Result<Remote, LookError> {
             .map(|head| Remote::Present(Box::new(head)))
             .ok_or_else(|| unreadable("HEAD gave no size or no ETag")),
         Err(Answer::Said { status: 404, code, .. }) if code != "NoSuchBucket" => Ok(Remote::Absent),
-        // A delete marker that was asked for by its version.
-        Err(Answer::Said { status: 405, .. }) => Ok(Remote::Absent),
         Err(Answer::Said { status: 403, .. }) => Ok(Remote::Unseen),
         Err(answer) => Err(classify::look_error(answer)),
     }
