@@ -1,0 +1,145 @@
+//! The promise, over a bucket that fails on purpose and a stranger who writes beside us: thousands of seeds, each a
+//! small world of its own. A failing seed is printed with the faults that it met.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod world;
+
+use noclobber::model::row::Outcome;
+use noclobber::model::step::Action;
+use noclobber::store::flaky::Rates;
+
+use world::{Seeded, World};
+
+/// What a plan's action comes to when nothing goes wrong.
+trait Planned {
+    fn is_fine(self) -> bool;
+    fn planned(self) -> Outcome;
+}
+
+impl Planned for Action {
+    fn is_fine(self) -> bool {
+        self.planned().is_success()
+    }
+
+    fn planned(self) -> Outcome {
+        match self {
+            Self::Create => Outcome::Created,
+            Self::Replace => Outcome::Replaced,
+            Self::Unchanged => Outcome::Unchanged,
+            Self::Keep => Outcome::Kept,
+            Self::Refuse => Outcome::Refused,
+            Self::Error => Outcome::Failed,
+        }
+    }
+}
+
+/// Seeds to run, more where `NOCLOBBER_SEEDS` says so.
+fn seeds() -> std::ops::Range<u64> {
+    let many = std::env::var("NOCLOBBER_SEEDS").ok().and_then(|text| text.parse().ok()).unwrap_or(1500);
+    0..many
+}
+
+fn each_seed(name: &str, run: impl Fn(u64) -> std::pin::Pin<Box<dyn Future<Output = ()>>>) {
+    for seed in seeds() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let ran = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| runtime.block_on(run(seed))));
+        if let Err(panic) = ran {
+            eprintln!("{name}: seed {seed} breaks the promise");
+            std::panic::resume_unwind(panic);
+        }
+    }
+}
+
+#[test]
+fn a_calm_apply_does_all_and_leaves_the_next_plan_nothing_to_do() {
+    each_seed("calm", |seed| {
+        Box::pin(async move {
+            let world = World::new(seed, Rates::calm());
+            let plan = world.plan().await;
+            let rows = world.apply(&plan, false).await.expect("a calm world is not stale");
+            world.hold_the_promise(&plan, &rows);
+            // An entry that the plan refused spoils its stage, and the next one is not begun.
+            let spoilt = |stage: &str| {
+                plan.steps.iter().any(|step| step.stage.as_deref().unwrap_or("data") == stage && !step.action.is_fine())
+            };
+            for (step, row) in plan.steps.iter().zip(&rows) {
+                let held_back = step.stage.as_deref() == Some("index") && step.action.writes() && spoilt("data");
+                let expected = if held_back { Outcome::NotAttempted } else { step.action.planned() };
+                assert_eq!(row.outcome, expected, "{row:?}");
+            }
+            if rows.iter().any(|row| row.outcome == Outcome::NotAttempted) {
+                return;
+            }
+            // Nothing is created twice, and only what may always be replaced is replaced again.
+            let next = world.plan().await;
+            for step in &next.steps {
+                assert!(step.action.name() != "create", "{step:?}");
+                let again = step.rule.name() == "always" || step.reason.name() == "unproven";
+                assert!(step.action.name() != "replace" || again, "{step:?}");
+            }
+        })
+    });
+}
+
+#[test]
+fn a_storm_and_a_stranger_cannot_make_a_row_lie() {
+    each_seed("storm", |seed| {
+        Box::pin(async move {
+            let mut world = World::new(seed, Rates::stormy());
+            let plan = world.plan().await;
+            world.stranger_strikes_while_we_write();
+            let mut rows = world.apply(&plan, true).await;
+            // The same apply again and again, as a person would; each time under other faults.
+            for again in 1..4 {
+                world.next_storm(again);
+                rows = world.apply(&plan, true).await.or(rows);
+            }
+            world.calm_down().await;
+            world.hold_the_promise(&plan, rows.as_deref().unwrap_or_default());
+        })
+    });
+}
+
+#[test]
+fn an_apply_that_dies_at_any_moment_is_finished_by_the_next() {
+    each_seed("crash", |seed| {
+        Box::pin(async move {
+            let mut world = World::new(seed, Rates::stormy());
+            let plan = world.plan().await;
+            world.stranger_strikes_while_we_write();
+            let mut dice = Seeded::new(seed ^ 0xdead);
+            for _ in 0..3 {
+                world.apply_and_die(&plan, dice.below(60)).await;
+                // Requests that were under way may still land.
+                world.next_storm(dice.next());
+            }
+            let rows = world.apply(&plan, true).await.expect("the last one lives");
+            world.calm_down().await;
+            world.hold_the_promise(&plan, &rows);
+        })
+    });
+}
+
+#[test]
+fn what_moved_between_plan_and_apply_is_named_and_nothing_is_written() {
+    let mut stale = 0;
+    for seed in seeds().take(300) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        stale += runtime.block_on(async move {
+            let world = World::new(seed, Rates::calm());
+            let plan = world.plan().await;
+            let moved = world.stranger_moves_some(&plan);
+            let rows = world.apply(&plan, false).await.unwrap_or_default();
+            let named: Vec<u64> =
+                rows.iter().filter(|row| row.outcome == Outcome::Stale).map(|row| row.entry).collect();
+            assert_eq!(named, moved, "seed {seed}");
+            if !moved.is_empty() {
+                assert_eq!(world.our_versions(), 0, "seed {seed}: something was written though the plan was stale");
+            }
+            world.hold_the_promise(&plan, &rows);
+            u64::from(!moved.is_empty())
+        });
+    }
+    assert!(stale > 50, "only {stale} worlds moved");
+}
