@@ -139,6 +139,20 @@ async fn a_body_cut_short_stores_nothing() {
     assert_eq!((world.blobs(), world.versions("a").await), (0, 0));
 }
 
+#[tokio::test]
+async fn a_client_that_goes_away_in_the_middle_leaves_nothing() {
+    let world = world().await;
+    let path = format!("/{BUCKET}/a");
+    for size in [1000, 3 * MIB] {
+        let body = vec![1; size];
+        let request =
+            raw::Request { method: "PUT", path: &path, headers: vec![], payload: "UNSIGNED-PAYLOAD", body: &body };
+        let (status, _) = raw::send_cut(&world, request, 10).await;
+        assert_ne!(status, 200);
+        assert_eq!((world.blobs(), world.versions("a").await), (0, 0), "{size}");
+    }
+}
+
 async fn put(world: &World, headers: Vec<(&str, String)>, payload: &str, body: &[u8]) -> (u16, String) {
     let path = format!("/{BUCKET}/a");
     raw::send(world, raw::Request { method: "PUT", path: &path, headers, payload, body }).await

@@ -161,7 +161,7 @@ async fn a_stop_lets_a_request_in_flight_end() {
     world.sandbox.faults().push(Fault::on("PutObject", Kind::SlowAnswer { ms: 300 }));
     let put = world.client.put_object().bucket(BUCKET).key("a").body(b"1".to_vec().into());
     let put = tokio::spawn(async move { put.send().await });
-    while world.sandbox.requests().get("PutObject").is_none() {
+    while !world.sandbox.requests().contains_key("PutObject") {
         tokio::task::yield_now().await;
     }
     world.sandbox.stop().await;

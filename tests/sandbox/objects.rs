@@ -8,6 +8,8 @@ use aws_sdk_s3::types::{
     ServerSideEncryption, StorageClass, Tag, Tagging, TaggingDirective,
 };
 
+use noclobber::sandbox::{Options, serve};
+
 use crate::support::{BUCKET, World, client, code, md5, world};
 
 #[tokio::test]
@@ -154,8 +156,8 @@ fn joined(mut seen: Vec<String>, delimiter: Option<&str>) -> Vec<String> {
 async fn walk_v1(world: &World, most: i32, delimiter: Option<&str>) -> Vec<String> {
     let (mut seen, mut marker) = (Vec::<String>::new(), None);
     loop {
-        let list = world.client.list_objects().bucket(BUCKET).max_keys(most);
-        let page = list.set_delimiter(delimiter.map(str::to_owned)).set_marker(marker).send().await.unwrap();
+        let ask = world.client.list_objects().bucket(BUCKET).max_keys(most);
+        let page = ask.set_delimiter(delimiter.map(str::to_owned)).set_marker(marker).send().await.unwrap();
         let last = page.contents().last().and_then(|o| o.key().map(str::to_owned));
         seen.extend(page.contents().iter().map(|o| o.key().unwrap().to_owned()));
         seen.extend(page.common_prefixes().iter().map(|p| p.prefix().unwrap().to_owned()));
@@ -328,4 +330,23 @@ async fn keys_that_are_not_the_sandbox_s_own_are_refused() {
     let address = endpoint.trim_start_matches("http://").to_owned();
     assert_eq!(crate::raw::exchange(address, request.into_bytes()).await.0, 403);
     assert_eq!(world.versions("a").await, 0);
+}
+
+#[tokio::test]
+async fn unsigned_requests_are_taken_where_that_was_asked_for() {
+    let dir = tempfile::tempdir().unwrap();
+    let sandbox = serve(Options { require_auth: false, ..Options::new(dir.path()) }).await.unwrap();
+    let address = sandbox.endpoint().trim_start_matches("http://").to_owned();
+    let put = |payload: &str| {
+        format!(
+            "PUT /{BUCKET}/a HTTP/1.1\r\nhost: x\r\nx-amz-content-sha256: {payload}\r\ncontent-length: 1\r\nconnection: close\r\n\r\nx"
+        )
+    };
+    assert_eq!(crate::raw::exchange(address.clone(), put("UNSIGNED-PAYLOAD").into_bytes()).await.0, 200);
+    // Its framing would be stored as content.
+    assert_eq!(crate::raw::exchange(address, put("STREAMING-UNSIGNED-PAYLOAD-TRAILER").into_bytes()).await.0, 501);
+    let wrong = client(sandbox.endpoint(), sandbox.access_key(), "wrong");
+    assert_eq!(code(wrong.get_object().bucket(BUCKET).key("a").send().await), "403 SignatureDoesNotMatch");
+    let right = client(sandbox.endpoint(), sandbox.access_key(), sandbox.secret_key());
+    assert_eq!(right.list_object_versions().bucket(BUCKET).send().await.unwrap().versions().len(), 1);
 }

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 use std::io::{Read as _, Write as _};
-use std::net::TcpStream;
+use std::net::{Shutdown, TcpStream};
 use std::time::{Duration, SystemTime};
 
 use sha2::{Digest as _, Sha256};
@@ -25,12 +25,27 @@ pub async fn send(world: &World, request: Request<'_>) -> (u16, String) {
     exchange(address, bytes).await
 }
 
+/// Sends all but the last `missing` bytes of the body, and no more.
+pub async fn send_cut(world: &World, request: Request<'_>, missing: usize) -> (u16, String) {
+    let address = world.sandbox.endpoint().trim_start_matches("http://").to_owned();
+    let mut bytes = sign(&request, &address, world.sandbox.access_key(), world.sandbox.secret_key());
+    bytes.truncate(bytes.len() - missing);
+    talk(address, bytes, true).await
+}
+
 pub async fn exchange(address: String, bytes: Vec<u8>) -> (u16, String) {
+    talk(address, bytes, false).await
+}
+
+async fn talk(address: String, bytes: Vec<u8>, goes_away: bool) -> (u16, String) {
     tokio::task::spawn_blocking(move || {
         let mut stream = TcpStream::connect(address).unwrap();
         stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
         // The server may have answered and gone before it took everything.
         let _ = stream.write_all(&bytes);
+        if goes_away {
+            let _ = stream.shutdown(Shutdown::Write);
+        }
         let mut answer = Vec::new();
         let _ = stream.read_to_end(&mut answer);
         let answer = String::from_utf8_lossy(&answer).into_owned();
