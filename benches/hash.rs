@@ -65,7 +65,7 @@ fn one_file(criterion: &mut Criterion) {
 }
 
 fn many_files(criterion: &mut Criterion) {
-    let files: Vec<_> = (0..1000).map(|_| file(0).expect("a temporary file")).collect();
+    let files: Vec<_> = (0..1000).map(|_| tempfile::NamedTempFile::new().expect("a temporary file")).collect();
     for file in &files {
         std::fs::write(file.path(), [7; 4096]).expect("a written file");
     }
