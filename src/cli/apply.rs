@@ -15,9 +15,8 @@ use crate::model::event::Watch;
 use crate::model::exit::Exit;
 use crate::model::row::{Outcome, Row, Tally};
 use crate::model::step::digest_text;
-use crate::model::text::escape;
+use crate::model::text::{bytes as size, count, escape};
 use crate::plan::file::Plan;
-use crate::plan::text::{count, size};
 use crate::report::tally;
 
 use super::args::{Apply, Global, Writes};

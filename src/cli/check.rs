@@ -7,7 +7,7 @@ use serde_json::json;
 use crate::flow::survey::gather::{Gathered, Request, gather};
 use crate::model::entry::Flaw;
 use crate::model::exit::Exit;
-use crate::plan::text::count;
+use crate::model::text::count;
 
 use super::args::{Check, Inputs};
 use super::out::Out;

@@ -16,8 +16,9 @@ use crate::manifest::claims::claims;
 use crate::model::event::Watch;
 use crate::model::exit::Exit;
 use crate::model::step::digest_text;
+use crate::model::text::count;
 use crate::plan::file;
-use crate::plan::text::{count, render};
+use crate::plan::text::render;
 
 use super::args::{self, Global, Inputs, Looks};
 use super::check::{flawed, request};

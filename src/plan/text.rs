@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 
 use crate::model::head::Seen;
 use crate::model::step::{Action, Counts, Footer, Header, Reason, Step, digest_text};
-use crate::model::text::escape;
+use crate::model::text::{bytes as size, count, escape};
 
 use super::file::Plan;
 
@@ -75,37 +75,6 @@ pub fn totals(counts: &Counts) -> String {
 #[must_use]
 pub fn digest_line(footer: &Footer) -> String {
     format!("Digest: {}", digest_text(&footer.digest))
-}
-
-/// A count with commas: `1,204`.
-#[must_use]
-pub fn count(n: u64) -> String {
-    let digits = n.to_string();
-    let mut text = String::with_capacity(digits.len() + digits.len() / 3);
-    for (at, digit) in digits.char_indices() {
-        if at > 0 && (digits.len() - at).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
-}
-
-/// A size in bytes with a binary unit: `4.2 GiB`.
-#[must_use]
-pub fn size(bytes: u64) -> String {
-    const UNITS: [&str; 6] = ["KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
-    if bytes < 1024 {
-        return format!("{bytes} B");
-    }
-    let mut value = bytes as f64 / 1024.0;
-    let mut unit = 0;
-    // 1023.95 would be shown as 1024.0.
-    while value >= 1023.95 && unit + 1 < UNITS.len() {
-        value /= 1024.0;
-        unit += 1;
-    }
-    format!("{value:.1} {}", UNITS[unit])
 }
 
 struct Page<'a> {
@@ -276,16 +245,4 @@ fn buried(head: &Seen) -> String {
         None => "no version: it could not be got back".to_owned(),
     };
     format!("{} of {}, ETag {}, {version}", size(head.size), escape(when), escape(head.etag.as_str()))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn counts_and_sizes_read_well() {
-        assert_eq!([0, 12, 999, 1000, 1_204_000].map(count), ["0", "12", "999", "1,000", "1,204,000"]);
-        let sizes = [0, 1023, 1024, 1536, (1 << 20) - 1, 4_509_715_661, u64::MAX].map(size);
-        assert_eq!(sizes, ["0 B", "1023 B", "1.0 KiB", "1.5 KiB", "1.0 MiB", "4.2 GiB", "16.0 EiB"]);
-    }
 }

@@ -120,7 +120,9 @@ async fn look_at_all<'a, S: Store, L: Ledger>(
             Some(Ok(verdict)) => verdicts.push((step, verdict)),
             Some(Err(error)) if run.settings.partial && !error.stop => {
                 if let Some(mut row) = run.blank(step) {
-                    row.outcome = Outcome::Failed;
+                    // What an earlier attempt may have stored has not failed because nobody could look.
+                    let in_doubt = run.ledger.is_in_doubt(step.n);
+                    row.outcome = if in_doubt { Outcome::Unknown } else { Outcome::Failed };
                     row.message = format!("could not be looked at before the write: {}", error.cause);
                     row.error_code.clone_from(&error.cause.code);
                     row.http_status = error.cause.http_status;

@@ -331,7 +331,7 @@ async fn walk<S: Store, L: Ledger>(run: &Arc<Run<S, L>>, plan: &Plan) -> Result<
     }
     let bytes = writes.iter().filter_map(|step| step.local.as_ref()).map(|local| local.size).sum();
     run.watch.tell(Event::Begin { phase: Phase::Uploading, files: writes.len() as u64, bytes });
-    let done = match probe::probe(run, &writes).await {
+    let done = match probe::probe(run, plan, &writes).await {
         Ok(()) => stages(run, plan, &in_doubt).await,
         Err(halt) => Err(halt),
     };

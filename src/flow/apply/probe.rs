@@ -8,6 +8,7 @@ use crate::model::part::part_bytes;
 use crate::model::row::Guard;
 use crate::model::step::{Action, Step};
 use crate::model::write::{Cause, Expect, LookError, PutError};
+use crate::plan::file::Plan;
 use crate::store::{ProbeKey, Probed, Store};
 
 use super::ledger::Ledger;
@@ -18,7 +19,11 @@ const WHY: &str = "nothing is written to a server that ignores preconditions";
 
 /// Asks each target that `writes` go to, once for each kind of request that will carry a precondition; then sends the
 /// smallest planned create alone, and again.
-pub(super) async fn probe<S: Store, L: Ledger>(run: &Arc<Run<S, L>>, writes: &[&Step]) -> Result<(), Halt> {
+pub(super) async fn probe<S: Store, L: Ledger>(
+    run: &Arc<Run<S, L>>,
+    plan: &Plan,
+    writes: &[&Step],
+) -> Result<(), Halt> {
     let mut by_target: BTreeMap<&str, Vec<&Step>> = BTreeMap::new();
     for step in writes {
         by_target.entry(&*step.target).or_default().push(step);
@@ -43,18 +48,29 @@ pub(super) async fn probe<S: Store, L: Ledger>(run: &Arc<Run<S, L>>, writes: &[&
         }
         let smallest = steps
             .iter()
-            .filter(|step| step.action == Action::Create && !multipart(step) && may_go_first(run, step, &steps))
-            .min_by_key(|step| step.local.as_ref().map_or(0, |local| local.size));
-        if let Some(step) = smallest {
+            .filter(|step| step.action == Action::Create && !multipart(step))
+            .min_by_key(|step| (stage_of(plan, step), step.local.as_ref().map_or(0, |local| local.size)));
+        if let Some(step) = smallest
+            && may_go_first(run, plan, step, writes)
+        {
             first_create(run, name, step).await?;
         }
     }
     Ok(())
 }
 
-/// Only a step of the earliest stage may be sent before all others.
-fn may_go_first<S: Store, L: Ledger>(_: &Run<S, L>, step: &Step, steps: &[&Step]) -> bool {
-    steps.first().is_some_and(|first| first.stage == step.stage)
+/// Whether a step may be sent before all others: only one of the first stage that has anything to write, and only where
+/// every stage before that one has succeeded.
+fn may_go_first<S: Store, L: Ledger>(run: &Run<S, L>, plan: &Plan, step: &Step, writes: &[&Step]) -> bool {
+    let stage = stage_of(plan, step);
+    writes.iter().all(|other| stage_of(plan, other) >= stage)
+        && plan.steps.iter().filter(|other| stage_of(plan, other) < stage).all(|other| run.is_success(other))
+}
+
+/// A stage's place in their order; a step without one belongs to the first.
+fn stage_of(plan: &Plan, step: &Step) -> usize {
+    let named = step.stage.as_deref();
+    named.and_then(|name| plan.header.stages.iter().position(|stage| stage == name)).unwrap_or(0)
 }
 
 async fn judge<S: Store, L: Ledger>(
