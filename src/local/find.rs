@@ -6,8 +6,8 @@ use std::os::unix::fs::FileTypeExt as _;
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
-use super::pattern::{Pattern, PatternError};
 use super::walk;
+use crate::model::glob::{Glob, GlobError, tidy};
 
 /// Why a source cannot be looked for, or is not there.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -17,7 +17,7 @@ pub enum Error {
     #[error("{0} lies outside the base folder; if that is meant, say allow_outside_base: true")]
     Outside(String),
     #[error(transparent)]
-    Pattern(#[from] PatternError),
+    Glob(#[from] GlobError),
     #[error("cannot read {}: {why}", path.display())]
     Unreadable { path: PathBuf, why: String },
 }
@@ -93,13 +93,12 @@ impl Base {
             found.flaw = Some("is a folder, not a file".to_owned());
             return Ok(found);
         };
-        let folder = match self.folders.get(parent) {
-            Some(known) => Arc::clone(known),
-            None => {
-                let real = Arc::new(std::fs::canonicalize(parent).map_err(|error| error.kind()));
-                self.folders.insert(parent.to_owned(), Arc::clone(&real));
-                real
-            }
+        let folder = if let Some(known) = self.folders.get(parent) {
+            Arc::clone(known)
+        } else {
+            let real = Arc::new(std::fs::canonicalize(parent).map_err(|error| error.kind()));
+            self.folders.insert(parent.to_owned(), Arc::clone(&real));
+            real
         };
         let file = match &*folder {
             Ok(folder) => folder.join(name),
@@ -130,9 +129,9 @@ impl Base {
 
     /// Looks for every file that the glob matches. Folders are no matches.
     pub fn glob(&self, glob: &str) -> Result<Matches, Error> {
-        let pattern = Pattern::parse(glob)?;
-        self.refuse_outside(&pattern.fixed)?;
-        walk::matches(self, &pattern)
+        let glob = Glob::of_sources(glob)?;
+        self.refuse_outside(&glob.fixed)?;
+        walk::matches(self, &glob)
     }
 
     /// Sets the real path, and says what is wrong with it.
@@ -217,11 +216,4 @@ pub(super) fn said(error: &io::Error) -> String {
     let text = error.to_string();
     let text = text.split(" (os error").next().unwrap_or(&text);
     text.to_lowercase()
-}
-
-/// Without `.`, empty segments and a trailing slash. `..` stays: what it leads to depends on links.
-pub(super) fn tidy(source: &str) -> String {
-    let segments: Vec<&str> = source.split('/').filter(|segment| !segment.is_empty() && *segment != ".").collect();
-    let root = if source.starts_with('/') { "/" } else { "" };
-    format!("{root}{}", segments.join("/"))
 }

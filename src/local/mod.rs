@@ -2,8 +2,9 @@
 
 mod digests;
 pub mod find;
+#[cfg(test)]
+mod finding;
 mod hash;
-mod pattern;
 mod stat;
 mod walk;
 

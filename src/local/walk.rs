@@ -1,4 +1,4 @@
-//! Walks down a folder after a pattern. Follows symbolic links, but never round in circles.
+//! Walks down a folder after a glob. Follows symbolic links, but never round in circles.
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt as _;
@@ -6,21 +6,21 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use super::find::{Base, Error, Found, Matches, is_missing, judge_kind, said};
-use super::pattern::{Pattern, States};
+use crate::model::glob::{Dots, Glob, States};
 
 /// Names that one glob may look at. Links from everywhere to everywhere make more paths than there is time for.
 const MOST_NAMES: u64 = 20_000_000;
 
-/// Every file that the pattern matches, bytewise by path.
-pub fn matches(base: &Base, pattern: &Pattern) -> Result<Matches, Error> {
-    let start = base.path.join(&pattern.fixed);
+/// Every file that the glob matches, bytewise by path.
+pub fn matches(base: &Base, glob: &Glob) -> Result<Matches, Error> {
+    let start = base.path.join(&glob.fixed);
     let real = match std::fs::canonicalize(&start) {
         Ok(real) => real,
         Err(error) if is_missing(error.kind()) => return Ok(Matches::default()),
         Err(error) => return Err(unreadable(&start, &error)),
     };
     if base.is_outside(&real) {
-        let fixed = &pattern.fixed;
+        let fixed = &glob.fixed;
         return Err(Error::Outside(format!("{fixed} leads to {}, which", real.display())));
     }
     let metadata = std::fs::metadata(&real).map_err(|error| unreadable(&start, &error))?;
@@ -29,14 +29,14 @@ pub fn matches(base: &Base, pattern: &Pattern) -> Result<Matches, Error> {
     }
     let mut walk = Walk {
         base,
-        pattern,
+        glob,
         found: Vec::new(),
         matches: Matches::default(),
         above: vec![(metadata.dev(), metadata.ino())],
         names: 0,
     };
-    let is_linked = real != base.plain(&pattern.fixed);
-    walk.folder(&Folder { real, is_linked, path: Vec::new() }, &pattern.start())?;
+    let is_linked = real != base.plain(&glob.fixed);
+    walk.folder(&Folder { real, is_linked, path: Vec::new() }, &glob.start())?;
     walk.found.sort_unstable_by(|a, b| a.0.cmp(&b.0));
     walk.matches.found = walk.found.into_iter().map(|(_, found)| found).collect();
     Ok(walk.matches)
@@ -44,7 +44,7 @@ pub fn matches(base: &Base, pattern: &Pattern) -> Result<Matches, Error> {
 
 struct Walk<'a> {
     base: &'a Base,
-    pattern: &'a Pattern,
+    glob: &'a Glob,
     /// By path in bytes, for the order.
     found: Vec<(Vec<u8>, Found)>,
     matches: Matches,
@@ -74,7 +74,7 @@ impl Walk<'_> {
             self.names += 1;
             if self.names > MOST_NAMES {
                 let why = format!("more than {MOST_NAMES} names below it; a list file is quicker");
-                return Err(Error::Unreadable { path: self.base.path.join(&self.pattern.fixed), why });
+                return Err(Error::Unreadable { path: self.base.path.join(&self.glob.fixed), why });
             }
             match entry.and_then(|entry| Ok((entry.file_name(), entry.file_type()?))) {
                 Ok((name, kind)) => self.name(folder, states, &name, kind)?,
@@ -85,7 +85,7 @@ impl Walk<'_> {
     }
 
     fn name(&mut self, folder: &Folder, states: &States, name: &OsStr, kind: std::fs::FileType) -> Result<(), Error> {
-        let step = self.pattern.step(states, name);
+        let step = self.glob.step(states, &name.to_string_lossy(), Dots::Named);
         if !step.is_match && step.inside.is_empty() {
             return Ok(());
         }
@@ -176,7 +176,7 @@ impl Walk<'_> {
 
     fn source(&self, path: &[u8]) -> String {
         let path = String::from_utf8_lossy(path);
-        match self.pattern.fixed.as_str() {
+        match self.glob.fixed.as_str() {
             "" => path.into_owned(),
             "/" => format!("/{path}"),
             fixed => format!("{fixed}/{path}"),

@@ -1,4 +1,5 @@
 //! What people see of a manifest that cannot be used: the whole text, for many kinds of mistakes.
+#![allow(clippy::format_push_string, clippy::format_collect, reason = "short texts, read by people")]
 
 use proptest::prelude::*;
 

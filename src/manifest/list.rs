@@ -90,7 +90,7 @@ impl<R: Read> Rows<R> {
     /// Where the record begins. The parser counts lines but not those that it skips for being empty, so this goes back from
     /// the record's end.
     fn line(&self) -> u32 {
-        let inside = self.record.as_slice().iter().filter(|byte| **byte == b'\n').count() as u64;
+        let inside = self.record.as_slice().split(|byte| *byte == b'\n').count() as u64 - 1;
         let line = self.reader.position().line().saturating_sub(1 + inside).max(1);
         u32::try_from(line).unwrap_or(u32::MAX)
     }

@@ -4,17 +4,17 @@
 //! what may stand where, serde decodes what is sound. Files are looked for, and templates rendered, by `flow::survey::gather`.
 
 pub mod claims;
-pub mod fields;
+mod fields;
 pub mod key;
 pub mod limits;
 pub mod list;
-pub mod property;
-pub mod read;
-pub mod shape;
+mod property;
+mod read;
+mod shape;
 pub mod size;
 pub mod template;
-pub mod tree;
-pub mod value;
+mod tree;
+mod value;
 pub mod wanted;
 
 #[cfg(test)]
@@ -22,7 +22,7 @@ mod flaws;
 
 pub use claims::claims;
 pub use fields::schema;
-pub use read::{From, Item, Manifest, Target, read, sound};
+pub use read::{Choices, From, Item, Manifest, Target, read, sound};
 
 /// A manifest to begin with, as `noclobber init` writes it.
 pub const EXAMPLE: &str = include_str!("example.yaml");

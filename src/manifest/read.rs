@@ -240,7 +240,7 @@ impl Reader<'_> {
 
     fn item(&mut self, node: &Node, shared: &Shared) -> Option<Item> {
         let before = self.flaws.found.len();
-        if !super::wanted::is_mapping(node) {
+        if !matches!(node.data, Data::Map(_)) {
             let kind = node.kind();
             self.flaws.add(node.line, format!("an entry must be a mapping with source and key, not {kind}"));
             return None;
@@ -274,7 +274,7 @@ impl Reader<'_> {
             from,
             rule: written.overwrite.unwrap_or(shared.rule),
             compare: written.compare.unwrap_or(shared.compare),
-            stage: stage?,
+            stage: stage.ok()?,
             target: target?,
             optional: written.optional,
             properties,
@@ -298,12 +298,12 @@ impl Reader<'_> {
         None
     }
 
-    /// `None` where it is flawed.
-    fn stage(&mut self, node: &Node, choices: &Choices) -> Option<Option<Arc<str>>> {
+    /// `Err` where it is flawed, which was noted.
+    fn stage(&mut self, node: &Node, choices: &Choices) -> Result<Option<Arc<str>>, ()> {
         let Some(Node { line, data: Data::Text(name) }) = node.get("stage") else {
-            return Some(choices.stages.first().cloned());
+            return Ok(choices.stages.first().cloned());
         };
-        choices.stage(name).map_err(|why| self.flaws.add(*line, why)).ok()
+        choices.stage(name).map_err(|why| self.flaws.add(*line, why))
     }
 
     /// `None` where it is flawed.
@@ -371,13 +371,13 @@ impl Choices {
         named.map_or_else(|| Ok(item.stage.clone()), |name| self.stage(name))
     }
 
-    fn target(&self, named: Option<&str>) -> Result<Arc<str>, String> {
-        let known = match (named, self.targets.as_slice()) {
+    fn target(&self, written: Option<&str>) -> Result<Arc<str>, String> {
+        let known = match (written, self.targets.as_slice()) {
             (None, [only]) => Some(only),
             (None, _) => None,
-            (Some(name), known) => known.iter().find(|known| ***known == *name),
+            (Some(name), all) => all.iter().find(|known| ***known == *name),
         };
-        match (known, named) {
+        match (known, written) {
             (Some(known), _) => Ok(Arc::clone(known)),
             (None, _) if !self.targets_are_sound => Ok("".into()),
             (None, None) => Err(format!("target is missing: one of {}", self.targets.join(", "))),

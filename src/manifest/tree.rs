@@ -143,7 +143,7 @@ impl Builder {
                     self.scalar(line, &text, as_text, anchor)?;
                 }
                 Event::SequenceStart(anchor, tag) => {
-                    self.begin(line, Data::List(Vec::new()), anchor, tag.as_deref())?
+                    self.begin(line, Data::List(Vec::new()), anchor, tag.as_deref())?;
                 }
                 Event::MappingStart(anchor, tag) => self.begin(line, Data::Map(Vec::new()), anchor, tag.as_deref())?,
                 Event::SequenceEnd | Event::MappingEnd => {

@@ -90,7 +90,7 @@ fn arn(text: &str) -> Option<String> {
         return Some(format!("{} is a bucket's ARN; write the name alone: {}", shown(text), shown(bucket)));
     }
     let name = resource.strip_prefix("accesspoint/").or_else(|| resource.strip_prefix("accesspoint:"));
-    if resource.ends_with(".mrap") || region.is_empty() {
+    if resource.split('.').next_back() == Some("mrap") || region.is_empty() {
         return Some(format!(
             "{} names a multi-Region access point, which takes no conditional writes to one bucket; it is not supported",
             shown(text)

@@ -7,7 +7,7 @@ use super::fields::{Managed, Properties as Written, Setting, Sse as WrittenSse};
 use super::property::{metadata_total, metadata_value, tag_value, tags_total};
 use super::shape::Flaws;
 use super::template::{Engine, Scope};
-use super::tree::{Data, Node};
+use super::tree::Node;
 use crate::model::entry::{Properties, Sse};
 
 /// Properties with the defaults in, templates not yet rendered and the type not yet detected.
@@ -209,10 +209,4 @@ impl Resolver {
 pub fn media_type(source: &str) -> &'static str {
     let name = source.rsplit('/').next().unwrap_or(source);
     mime_guess::from_path(name).first_raw().unwrap_or("application/octet-stream")
-}
-
-/// The node under `name` is a mapping that serde can fill properties from.
-#[must_use]
-pub fn is_mapping(node: &Node) -> bool {
-    matches!(node.data, Data::Map(_))
 }

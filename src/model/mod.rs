@@ -4,6 +4,7 @@ pub mod digest;
 pub mod entry;
 pub mod event;
 pub mod exit;
+pub mod glob;
 pub mod head;
 pub mod local;
 pub mod part;

@@ -151,10 +151,10 @@ impl<'a> Expand<'a> {
         };
         let found = match found {
             Ok(found) if found.is_empty() => {
-                return self.absent(item, source_line, format!("{source} matches no file"));
+                return self.absent(item, source_line, &format!("{source} matches no file"));
             }
             Ok(found) => found,
-            Err(error @ find::Error::Missing { .. }) => return self.absent(item, source_line, error.to_string()),
+            Err(error @ find::Error::Missing { .. }) => return self.absent(item, source_line, &error.to_string()),
             Err(error) => return self.flaw(source_line, error.to_string()),
         };
         for found in found {
@@ -176,7 +176,7 @@ impl<'a> Expand<'a> {
     }
 
     /// Nothing is there: fine for an optional item, a flaw for any other.
-    fn absent(&mut self, item: &Item, line: u32, what: String) {
+    fn absent(&mut self, item: &Item, line: u32, what: &str) {
         if item.optional {
             self.warnings.push(format!("{}: {what}; it is optional", self.at(line)));
         } else {
@@ -190,7 +190,7 @@ impl<'a> Expand<'a> {
         let kind = match std::fs::metadata(&path) {
             Ok(metadata) => metadata.file_type(),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                return self.absent(item, line, format!("the list {} does not exist", name.display()));
+                return self.absent(item, line, &format!("the list {} does not exist", name.display()));
             }
             Err(error) => return self.flaw(line, format!("the list {} cannot be read: {error}", name.display())),
         };
@@ -265,7 +265,7 @@ impl<'a> Expand<'a> {
         };
         Some(Entry {
             place,
-            source: self.from_plan_base(&source),
+            source: self.below_plan_base(&source),
             real: real.map(|real| real.strip_prefix(self.plan_base).unwrap_or(&real).to_string_lossy().into_owned()),
             target: self.names.get(&*target).map_or(target, Arc::clone),
             key: Key::new(full),
@@ -278,7 +278,7 @@ impl<'a> Expand<'a> {
     }
 
     /// The source relative to the plan's base. The manifest's folder has no links in it, so leading `..` fold.
-    fn from_plan_base(&self, source: &str) -> String {
+    fn below_plan_base(&self, source: &str) -> String {
         if source.starts_with('/') || self.below.is_empty() {
             return source.to_owned();
         }

@@ -141,7 +141,7 @@ impl Reading {
         let text = match std::str::from_utf8(&bytes) {
             Ok(text) => text,
             Err(error) => {
-                let line = 1 + bytes[..error.valid_up_to()].iter().filter(|byte| **byte == b'\n').count();
+                let line = bytes[..error.valid_up_to()].split(|byte| *byte == b'\n').count();
                 let line = u32::try_from(line).unwrap_or(u32::MAX);
                 return Err(flaw(path, line, "is not UTF-8; save the manifest in that encoding".to_owned()));
             }
@@ -151,8 +151,13 @@ impl Reading {
             Some(base) => base,
             None => folder_of(path),
         };
-        let base = std::fs::canonicalize(folder)
-            .map_err(|error| flaw(path, 0, format!("the base folder {}: {}", folder.display(), unreadable(&error))))?;
+        let base = std::fs::canonicalize(folder).map_err(|error| {
+            let why = match error.kind() {
+                io::ErrorKind::NotFound => "does not exist".to_owned(),
+                _ => format!("cannot be reached: {error}"),
+            };
+            flaw(path, 0, format!("the base folder {} {why}", folder.display()))
+        })?;
         let sha256 = Sha256(sha2::Sha256::digest(&bytes).into());
         Ok((manifest.map(|manifest| Self { path: path.to_owned(), sha256, manifest, base }), flaws))
     }

@@ -6,6 +6,8 @@
 pub mod compose;
 mod expand;
 pub mod gather;
+#[cfg(test)]
+mod gathering;
 mod look;
 
 use std::collections::HashMap;
