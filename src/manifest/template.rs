@@ -1,6 +1,7 @@
 //! Templates of keys, prefixes, metadata and tags: minijinja, strict. The date is given, never asked of a clock.
 
 use std::collections::BTreeMap;
+use std::sync::LazyLock;
 
 use jiff::civil::Date;
 use minijinja::syntax::SyntaxConfig;
@@ -151,7 +152,9 @@ pub fn syntax(text: &str) -> Option<String> {
     if is_plain(text) {
         return None;
     }
-    environment().template_from_str(text).err().map(|error| bad_syntax(text, &error))
+    // Made once: its filters alone cost more than most templates.
+    static ENV: LazyLock<Environment<'static>> = LazyLock::new(environment);
+    ENV.template_from_str(text).err().map(|error| bad_syntax(text, &error))
 }
 
 fn environment() -> Environment<'static> {
