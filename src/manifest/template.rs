@@ -146,15 +146,16 @@ pub fn is_plain(text: &str) -> bool {
     !["{{", "{%", "{#"].iter().any(|mark| text.contains(mark))
 }
 
+/// Made once: its filters alone cost more than most templates.
+static FOR_SYNTAX: LazyLock<Environment<'static>> = LazyLock::new(environment);
+
 /// What is wrong with a template before anything is rendered.
 #[must_use]
 pub fn syntax(text: &str) -> Option<String> {
     if is_plain(text) {
         return None;
     }
-    // Made once: its filters alone cost more than most templates.
-    static ENV: LazyLock<Environment<'static>> = LazyLock::new(environment);
-    ENV.template_from_str(text).err().map(|error| bad_syntax(text, &error))
+    FOR_SYNTAX.template_from_str(text).err().map(|error| bad_syntax(text, &error))
 }
 
 fn environment() -> Environment<'static> {
