@@ -1,0 +1,251 @@
+//! An S3 server that does as little as it can, so that a benchmark on one machine measures the client and not the server.
+//!
+//! It answers for buckets, small objects and listings, honours preconditions, and keeps everything but the bytes. It
+//! never looks at signatures, never speaks multipart, and must never hold anything that somebody wants back.
+//!
+//!     cargo run --release --example null_server -- 127.0.0.1:9000
+
+// It is a program for a developer's terminal.
+#![allow(clippy::print_stderr)]
+
+use std::collections::{BTreeMap, HashMap};
+use std::convert::Infallible;
+use std::fmt::Write as _;
+use std::ops::Bound;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bytes::Bytes;
+use http::header::{CONTENT_LENGTH, ETAG, HeaderName, HeaderValue, IF_MATCH, IF_NONE_MATCH, LAST_MODIFIED};
+use http::{HeaderMap, Method, Request, Response, StatusCode};
+use http_body_util::{BodyExt as _, Full};
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use jiff::Timestamp;
+use md5::{Digest as _, Md5};
+use tokio::net::TcpListener;
+
+type Answer = Response<Full<Bytes>>;
+
+/// What is kept of an object.
+struct Kept {
+    size: usize,
+    etag: String,
+    modified: Timestamp,
+    /// `x-amz-meta-*`, the type and the checksums, as they came.
+    headers: HeaderMap,
+}
+
+type Bucket = BTreeMap<String, Kept>;
+type Buckets = Arc<Mutex<HashMap<String, Bucket>>>;
+
+#[tokio::main]
+async fn main() -> std::io::Result<()> {
+    let address = std::env::args().nth(1).unwrap_or_else(|| "127.0.0.1:9000".to_owned());
+    let listener = TcpListener::bind(&address).await?;
+    eprintln!("null_server: http://{}", listener.local_addr()?);
+    let buckets = Buckets::default();
+    loop {
+        let (stream, _) = listener.accept().await?;
+        stream.set_nodelay(true)?;
+        let buckets = Arc::clone(&buckets);
+        tokio::spawn(async move {
+            let service = service_fn(move |request| answer(Arc::clone(&buckets), request));
+            let connection = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service);
+            // A client that hangs up is no news.
+            let _ = connection.await;
+        });
+    }
+}
+
+async fn answer(buckets: Buckets, request: Request<Incoming>) -> Result<Answer, Infallible> {
+    let (head, body) = request.into_parts();
+    let path = decode(head.uri.path());
+    let (bucket, key) = path.trim_start_matches('/').split_once('/').unwrap_or((path.trim_start_matches('/'), ""));
+    let query = query(head.uri.query().unwrap_or(""));
+    // The body is read to its end whatever the answer: the connection is kept.
+    let Ok(body) = body.collect().await else { return Ok(error(StatusCode::BAD_REQUEST, "IncompleteBody")) };
+    let body = body.to_bytes();
+    let mut buckets = buckets.lock().unwrap_or_else(PoisonError::into_inner);
+    if bucket.is_empty() {
+        return Ok(names(&buckets));
+    }
+    if key.is_empty() && head.method == Method::PUT {
+        buckets.entry(bucket.to_owned()).or_default();
+        return Ok(Response::default());
+    }
+    let Some(objects) = buckets.get_mut(bucket) else { return Ok(error(StatusCode::NOT_FOUND, "NoSuchBucket")) };
+    Ok(match (&head.method, key) {
+        (&Method::HEAD, "") => Response::default(),
+        (&Method::GET, "") => about(bucket, objects, &query),
+        (&Method::PUT, _) => put(objects, key, &head.headers, &body),
+        (&Method::HEAD, _) => look(objects, key),
+        (&Method::DELETE, _) => {
+            objects.remove(key);
+            status(StatusCode::NO_CONTENT)
+        }
+        _ => error(StatusCode::NOT_IMPLEMENTED, "NotImplemented"),
+    })
+}
+
+fn put(objects: &mut Bucket, key: &str, headers: &HeaderMap, body: &Bytes) -> Answer {
+    if headers.get("content-encoding").is_some_and(|v| v.as_bytes().starts_with(b"aws-chunked")) {
+        return error(StatusCode::NOT_IMPLEMENTED, "NotImplemented");
+    }
+    let there = objects.get(key);
+    if headers.contains_key(IF_NONE_MATCH) && there.is_some() {
+        return error(StatusCode::PRECONDITION_FAILED, "PreconditionFailed");
+    }
+    if let Some(wanted) = headers.get(IF_MATCH) {
+        match there {
+            None => return error(StatusCode::NOT_FOUND, "NoSuchKey"),
+            Some(kept) if kept.etag.as_bytes() != wanted.as_bytes() => {
+                return error(StatusCode::PRECONDITION_FAILED, "PreconditionFailed");
+            }
+            Some(_) => {}
+        }
+    }
+    let etag = format!("\"{}\"", hex::encode(Md5::digest(body)));
+    let worth_keeping = |name: &HeaderName| {
+        ["x-amz-meta-", "x-amz-checksum-", "content-type"].iter().any(|start| name.as_str().starts_with(start))
+    };
+    let kept = headers.iter().filter(|(name, _)| worth_keeping(name)).map(|(n, v)| (n.clone(), v.clone())).collect();
+    let mut answer = Response::new(Full::default());
+    set(&mut answer, ETAG, &etag);
+    objects.insert(key.to_owned(), Kept { size: body.len(), etag, modified: Timestamp::now(), headers: kept });
+    answer
+}
+
+fn look(objects: &Bucket, key: &str) -> Answer {
+    let Some(kept) = objects.get(key) else { return status(StatusCode::NOT_FOUND) };
+    let mut answer = Response::new(Full::default());
+    answer.headers_mut().extend(kept.headers.clone());
+    set(&mut answer, ETAG, &kept.etag);
+    set(&mut answer, LAST_MODIFIED, &kept.modified.strftime("%a, %d %b %Y %H:%M:%S GMT").to_string());
+    set(&mut answer, CONTENT_LENGTH, &kept.size.to_string());
+    answer
+}
+
+/// Everything that is asked of a bucket itself.
+fn about(name: &str, objects: &Bucket, query: &HashMap<String, String>) -> Answer {
+    if query.contains_key("versioning") {
+        return xml("<VersioningConfiguration/>");
+    }
+    if query.contains_key("versions") {
+        return xml("<ListVersionsResult><IsTruncated>false</IsTruncated></ListVersionsResult>");
+    }
+    if query.contains_key("location") {
+        return xml("<LocationConstraint>us-east-1</LocationConstraint>");
+    }
+    list(name, objects, query)
+}
+
+/// ListObjects in both versions, with or without a delimiter.
+fn list(name: &str, objects: &Bucket, query: &HashMap<String, String>) -> Answer {
+    let get = |name: &str| query.get(name).map_or("", String::as_str);
+    let prefix = get("prefix");
+    let delimiter = get("delimiter");
+    let after = ["continuation-token", "start-after", "marker"].map(get).into_iter().find(|a| !a.is_empty());
+    let most: usize = get("max-keys").parse().unwrap_or(1000);
+
+    let from = after.filter(|after| *after >= prefix).map_or(Bound::Included(prefix), Bound::Excluded);
+    let mut body = String::new();
+    let mut count = 0;
+    let mut last = String::new();
+    let mut more = false;
+    for (key, kept) in objects.range::<str, _>((from, Bound::Unbounded)) {
+        let Some(rest) = key.strip_prefix(prefix) else { break };
+        let folder = rest.split_once(delimiter).filter(|_| !delimiter.is_empty()).map(|(folder, _)| folder);
+        let shown = folder.map_or_else(|| key.clone(), |folder| format!("{prefix}{folder}{delimiter}"));
+        // A folder is shown once, also when a page ended within it.
+        if folder.is_some() && (shown == last || after.is_some_and(|after| after.starts_with(&shown))) {
+            continue;
+        }
+        if count == most {
+            more = true;
+            break;
+        }
+        count += 1;
+        let shown_xml = escape(&shown);
+        let _ = match folder {
+            Some(_) => write!(body, "<CommonPrefixes><Prefix>{shown_xml}</Prefix></CommonPrefixes>"),
+            None => write!(
+                body,
+                "<Contents><Key>{shown_xml}</Key><LastModified>{}</LastModified><ETag>{}</ETag><Size>{}</Size>\
+                 <StorageClass>STANDARD</StorageClass></Contents>",
+                kept.modified.strftime("%Y-%m-%dT%H:%M:%S.%3fZ"),
+                escape(&kept.etag),
+                kept.size
+            ),
+        };
+        last = shown;
+    }
+    let next = escape(&last);
+    let next = match (more, query.contains_key("list-type")) {
+        (false, _) => String::new(),
+        (true, true) => format!("<NextContinuationToken>{next}</NextContinuationToken>"),
+        (true, false) => format!("<NextMarker>{next}</NextMarker>"),
+    };
+    xml(&format!(
+        "<ListBucketResult><Name>{name}</Name><Prefix>{}</Prefix><KeyCount>{count}</KeyCount><MaxKeys>{most}</MaxKeys>\
+         <IsTruncated>{more}</IsTruncated>{next}{body}</ListBucketResult>",
+        escape(prefix)
+    ))
+}
+
+fn names(buckets: &HashMap<String, Bucket>) -> Answer {
+    let all = buckets.keys().fold(String::new(), |all, name| all + "<Bucket><Name>" + name + "</Name></Bucket>");
+    xml(&format!("<ListAllMyBucketsResult><Buckets>{all}</Buckets></ListAllMyBucketsResult>"))
+}
+
+fn set(answer: &mut Answer, name: HeaderName, value: &str) {
+    if let Ok(value) = HeaderValue::from_str(value) {
+        answer.headers_mut().insert(name, value);
+    }
+}
+
+fn status(status: StatusCode) -> Answer {
+    let mut answer = Response::new(Full::default());
+    *answer.status_mut() = status;
+    answer
+}
+
+fn xml(body: &str) -> Answer {
+    let body = format!("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n{body}");
+    let mut answer = Response::new(Full::new(Bytes::from(body)));
+    set(&mut answer, http::header::CONTENT_TYPE, "application/xml");
+    answer
+}
+
+fn error(code: StatusCode, name: &str) -> Answer {
+    let mut answer = xml(&format!("<Error><Code>{name}</Code><Message>{name}</Message></Error>"));
+    *answer.status_mut() = code;
+    answer
+}
+
+fn escape(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
+}
+
+fn query(text: &str) -> HashMap<String, String> {
+    let pairs = text.split('&').map(|pair| pair.split_once('=').unwrap_or((pair, "")));
+    pairs.map(|(name, value)| (decode(name), decode(&value.replace('+', " ")))).collect()
+}
+
+/// Percent-decoding; what is no UTF-8 afterwards is replaced.
+fn decode(text: &str) -> String {
+    let bytes = text.as_bytes();
+    let mut out = Vec::with_capacity(bytes.len());
+    let mut at = 0;
+    while at < bytes.len() {
+        let escaped = text.get(at + 1..at + 3).filter(|_| bytes[at] == b'%');
+        if let Some(byte) = escaped.and_then(|hex| u8::from_str_radix(hex, 16).ok()) {
+            out.push(byte);
+            at += 3;
+        } else {
+            out.push(bytes[at]);
+            at += 1;
+        }
+    }
+    String::from_utf8_lossy(&out).into_owned()
+}
