@@ -137,6 +137,7 @@ pub(super) async fn plan(global: &Global, args: args::Plan, out: Out) -> Ended {
         write(path, &bytes)?;
     }
     let counts = &plan.footer.counts;
+    let is_refused = counts.refuse + counts.error > 0 || !plan.header.refusals.is_empty();
     if out.json {
         out.event(&json!({
             "event": "plan",
@@ -152,10 +153,12 @@ pub(super) async fn plan(global: &Global, args: args::Plan, out: Out) -> Ended {
         out.note(&format!("Looked at {keys} keys with {} requests.", count(requests)));
         out.result(&render(&plan, detail(args.all), &out.paint()))?;
         if let Some(path) = &args.output {
-            out.note(&format!("Written to {0}. Apply it with: noclobber apply {0}", path.display()));
+            let next = if is_refused { "It may be shown, but not applied as it is." } else { "Apply it with: noclobber apply" };
+            let name = if is_refused { String::new() } else { format!(" {}", path.display()) };
+            out.note(&format!("Written to {}. {next}{name}", path.display()));
         }
     }
-    Ok(if counts.refuse + counts.error > 0 || !plan.header.refusals.is_empty() {
+    Ok(if is_refused {
         Exit::Refused
     } else if args.detailed_exitcode && counts.writes() > 0 {
         Exit::Changes
