@@ -153,7 +153,11 @@ pub(super) async fn plan(global: &Global, args: args::Plan, out: Out) -> Ended {
         out.note(&format!("Looked at {keys} keys with {} requests.", count(requests)));
         out.result(&render(&plan, detail(args.all), &out.paint()))?;
         if let Some(path) = &args.output {
-            let next = if is_refused { "It may be shown, but not applied as it is." } else { "Apply it with: noclobber apply" };
+            let next = if is_refused {
+                "It may be shown, but not applied as it is."
+            } else {
+                "Apply it with: noclobber apply"
+            };
             let name = if is_refused { String::new() } else { format!(" {}", path.display()) };
             out.note(&format!("Written to {}. {next}{name}", path.display()));
         }

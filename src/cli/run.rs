@@ -79,7 +79,15 @@ async fn settle_earlier(folder: &Folder, reach: &Reach, cancel: &Cancel, out: Ou
     }
     out.note("An earlier run here did not finish: settling what it left in doubt.");
     let plan = read(&folder.file(PLAN), None)?;
-    let stores = reach.connect_all(&plan.header.targets).await?;
+    let stores = reach.connect_all(&plan.header.targets).await.map_err(|failure| {
+        let name = folder.path.display();
+        let text = format!(
+            "an earlier run in {name} was killed, and what it left in doubt cannot be settled: {}. Make its bucket \
+             reachable, or move {name} away to go on without",
+            failure.text
+        );
+        Failure::new(failure.exit, text)
+    })?;
     let settings = Settings { settle_only: true, partial: true, ..Settings::new(PathBuf::from(&plan.header.base)) };
     let finished = carry_out(&plan, stores, &folder.file(REPORT), settings, out.watch(), cancel, out).await?;
     if cancel.is_set() {

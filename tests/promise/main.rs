@@ -1,7 +1,7 @@
 //! The promise, over a bucket that fails on purpose and a stranger who writes beside us: thousands of seeds, each a
 //! small world of its own. A failing seed is printed with the faults that it met.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stderr)]
 
 mod world;
 
@@ -13,12 +13,12 @@ use world::{Seeded, World};
 
 /// What a plan's action comes to when nothing goes wrong.
 trait Planned {
-    fn is_fine(self) -> bool;
+    fn went_well(self) -> bool;
     fn planned(self) -> Outcome;
 }
 
 impl Planned for Action {
-    fn is_fine(self) -> bool {
+    fn went_well(self) -> bool {
         self.planned().is_success()
     }
 
@@ -61,7 +61,9 @@ fn a_calm_apply_does_all_and_leaves_the_next_plan_nothing_to_do() {
             world.hold_the_promise(&plan, &rows);
             // An entry that the plan refused spoils its stage, and the next one is not begun.
             let spoilt = |stage: &str| {
-                plan.steps.iter().any(|step| step.stage.as_deref().unwrap_or("data") == stage && !step.action.is_fine())
+                plan.steps
+                    .iter()
+                    .any(|step| step.stage.as_deref().unwrap_or("data") == stage && !step.action.went_well())
             };
             for (step, row) in plan.steps.iter().zip(&rows) {
                 let held_back = step.stage.as_deref() == Some("index") && step.action.writes() && spoilt("data");

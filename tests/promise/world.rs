@@ -211,7 +211,7 @@ impl World {
         let mut dice = Seeded::new(self.seed ^ 0x5712_1ce5);
         let stranger = async {
             for strike in 0.. {
-                for _ in 0..1 + dice.below(6) {
+                for _ in 0..=dice.below(6) {
                     tokio::task::yield_now().await;
                 }
                 let at = usize::try_from(dice.below(self.entries.len() as u64)).unwrap();

@@ -17,6 +17,9 @@ pub trait Ledger: Send + Sync + 'static {
     /// Whether an earlier attempt may have sent this step's write without learning what became of it.
     fn is_in_doubt(&self, n: u64) -> bool;
 
+    /// The multipart uploads that earlier attempts began, by step, whatever became of them.
+    fn uploads(&self) -> Vec<(u64, String)>;
+
     /// Notes that step `n` is about to be sent.
     fn begin(&self, n: u64) -> Result<(), LedgerError>;
 

@@ -26,7 +26,7 @@ use crate::model::target::Target;
 use crate::model::write::Cause;
 use crate::plan::file::Plan;
 use crate::report::row::blank;
-use crate::store::Store;
+use crate::store::{Store, UploadId};
 
 use check::{Moved, Verdict};
 use ledger::{Ledger, LedgerError};
@@ -363,6 +363,7 @@ async fn preflight<S: Store, L: Ledger>(
     if !run.settings.preflight && !run.ledger.is_resumed() {
         return Ok(in_doubt);
     }
+    abort_earlier(run, writes).await;
     let doubtful: Vec<&Step> = writes.iter().copied().filter(|step| run.ledger.is_in_doubt(step.n)).collect();
     let writes = if run.settings.settle_only { &doubtful } else { writes };
     let mut moved = Vec::new();
@@ -395,6 +396,19 @@ async fn preflight<S: Store, L: Ledger>(
         return Ok(in_doubt);
     }
     Err(halt(End::Stale(moved), "other entries are stale"))
+}
+
+/// Aborts the uploads that an attempt which was killed left behind: they are billed, and once they are gone none of
+/// them can be completed behind our back.
+async fn abort_earlier<S: Store, L: Ledger>(run: &Arc<Run<S, L>>, writes: &[&Step]) {
+    let left = run.ledger.uploads();
+    for (n, upload) in left {
+        if let Some(step) = writes.iter().find(|step| step.n == n)
+            && let Some((_, store)) = run.store(step)
+        {
+            parts::abort(run, store, step, &UploadId(upload)).await;
+        }
+    }
 }
 
 /// Runs the stages in order; a stage starts only when all before it fully succeeded. A step without a stage belongs to

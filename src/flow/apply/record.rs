@@ -214,6 +214,10 @@ impl Ledger for Record {
         self.in_doubt.contains(&n)
     }
 
+    fn uploads(&self) -> Vec<(u64, String)> {
+        self.uploads.iter().map(|upload| (upload.n, upload.upload_id.clone())).collect()
+    }
+
     fn begin(&self, n: u64) -> Result<(), LedgerError> {
         let noted = self.lock().journal().and_then(|journal| Ok(journal.note_begun(n)?));
         noted.map_err(LedgerError::from)
