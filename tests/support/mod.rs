@@ -6,6 +6,8 @@
 // Each test binary takes its own part, and a helper of a test may fail like a test.
 #![allow(dead_code, clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stderr)]
 
+pub mod scene;
+
 use std::path::Path;
 use std::process::Command;
 
@@ -123,6 +125,17 @@ pub struct Listed {
     pub size: u64,
 }
 
+/// One version of a key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Past {
+    /// `None` in a bucket without versions.
+    pub version: Option<String>,
+    /// With its quotes.
+    pub etag: String,
+    pub write_id: Option<String>,
+    pub bytes: Vec<u8>,
+}
+
 impl Stranger {
     /// Writes, whatever is there. Returns the ETag, with its quotes.
     pub async fn put(&self, key: &str, body: impl Into<Vec<u8>>) -> String {
@@ -182,6 +195,27 @@ impl Stranger {
     /// The keys alone, sorted.
     pub async fn keys(&self) -> Vec<String> {
         self.list().await.into_iter().map(|object| object.key).collect()
+    }
+
+    /// Every version of a key that is an object, newest first; without versioning, the object that is there.
+    pub async fn history(&self, key: &str) -> Vec<Past> {
+        let list = self.client.list_object_versions().bucket(&self.bucket).prefix(key);
+        let listed = list.send().await.unwrap_or_else(|e| panic!("the versions of {key}: {e:?}"));
+        assert_ne!(listed.is_truncated(), Some(true), "more versions of {key} than a page holds");
+        let mut history = Vec::new();
+        for version in listed.versions().iter().filter(|version| version.key() == Some(key)) {
+            let id = version.version_id().filter(|id| *id != "null").map(str::to_owned);
+            let get = self.client.get_object().bucket(&self.bucket).key(key).set_version_id(id.clone());
+            let found = get.send().await.unwrap_or_else(|e| panic!("version {id:?} of {key}: {e:?}"));
+            let write_id = found.metadata().and_then(|metadata| metadata.get("noclobber-write-id")).cloned();
+            history.push(Past {
+                version: id,
+                etag: found.e_tag().expect("an ETag").to_owned(),
+                write_id,
+                bytes: found.body.collect().await.expect("the whole body").to_vec(),
+            });
+        }
+        history
     }
 
     /// How many multipart uploads nobody completed or aborted.

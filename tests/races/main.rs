@@ -1,0 +1,8 @@
+//! The promise, end to end: our binary and somebody else at one bucket of a real server, at once.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stderr)]
+
+mod between;
+mod control;
+#[path = "../support/mod.rs"]
+mod support;

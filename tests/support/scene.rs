@@ -1,0 +1,174 @@
+//! One scene of an end-to-end test: a server, a stranger's bucket on it, a folder of sources, and our binary over them.
+
+use std::collections::BTreeMap;
+use std::io::BufReader;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use noclobber::model::row::{Outcome, Row};
+use noclobber::plan::file::{self, Plan};
+use noclobber::report::csv::{self, Tail};
+
+use super::{REGION, Server, Stranger, Versioning};
+
+pub struct Scene {
+    pub server: Server,
+    pub stranger: Stranger,
+    folder: tempfile::TempDir,
+}
+
+/// What a process said and how it ended.
+#[derive(Debug)]
+pub struct Ran {
+    pub code: Option<i32>,
+    pub stdout: String,
+    pub stderr: String,
+}
+
+impl Ran {
+    pub fn of(output: &Output) -> Self {
+        Self {
+            code: output.status.code(),
+            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+        }
+    }
+
+    #[track_caller]
+    pub fn exits(self, code: i32) -> Self {
+        assert_eq!(self.code, Some(code), "stdout:\n{}\nstderr:\n{}", self.stdout, self.stderr);
+        self
+    }
+
+    /// Whether standard error has every one of these words.
+    #[track_caller]
+    pub fn says(self, words: &[&str]) -> Self {
+        for word in words {
+            assert!(self.stderr.contains(word), "{word:?} is missing in:\n{}", self.stderr);
+        }
+        self
+    }
+}
+
+impl Scene {
+    pub async fn new(server: &Server, versioning: Versioning) -> Self {
+        let stranger = server.fresh_bucket(versioning).await;
+        Self { server: server.clone(), stranger, folder: tempfile::tempdir().unwrap() }
+    }
+
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// Writes a source.
+    pub fn write(&self, name: &str, bytes: impl AsRef<[u8]>) {
+        let path = self.path(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, bytes).unwrap();
+    }
+
+    /// Writes `m.yaml` for the bucket: `more` at the top level, then the entries.
+    pub fn manifest(&self, more: &str, entries: &str) {
+        let (bucket, endpoint) = (&self.stranger.bucket, &self.server.endpoint);
+        let text = format!(
+            "version: 1\nbucket: {bucket}\nendpoint: {endpoint}\nregion: {REGION}\n{more}\nentries:\n{entries}\n"
+        );
+        self.write("m.yaml", text);
+    }
+
+    pub fn command(&self, args: &[&str]) -> Command {
+        let mut command = self.server.noclobber(self.folder());
+        command.args(args);
+        command
+    }
+
+    pub fn noclobber(&self, args: &[&str]) -> Ran {
+        Ran::of(&self.command(args).output().unwrap())
+    }
+
+    /// Plans `m.yaml` into `plan.jsonl`.
+    #[track_caller]
+    pub fn plans(&self) -> Plan {
+        self.noclobber(&["plan", "m.yaml", "-o", "plan.jsonl"]).exits(0);
+        self.plan("plan.jsonl")
+    }
+
+    pub fn plan(&self, name: &str) -> Plan {
+        let from = std::fs::File::open(self.path(name)).unwrap();
+        file::read(BufReader::new(from), name).unwrap()
+    }
+
+    /// The rows of a finished report, in order.
+    #[track_caller]
+    pub fn report(&self, name: &str) -> Vec<Row> {
+        let from = std::fs::File::open(self.path(name)).unwrap_or_else(|error| panic!("{name}: {error}"));
+        csv::read(name, from, Tail::Whole).unwrap()
+    }
+
+    /// Every object with its bytes.
+    pub async fn objects(&self) -> BTreeMap<String, Vec<u8>> {
+        let mut objects = BTreeMap::new();
+        for key in self.stranger.keys().await {
+            let bytes = self.stranger.get(&key).await.unwrap();
+            objects.insert(key, bytes);
+        }
+        objects
+    }
+
+    /// Holds a row against the bucket's history, where it has one, and against the object that is there.
+    ///
+    /// A row that claims a write has exactly one version with its write id, of the ETag and version id that the row names
+    /// and with the bytes that were planned. A row that claims none has none.
+    pub async fn hold_to_its_word(&self, row: &Row, planned: &[u8]) {
+        let case = || format!("{}: {row:#?}", self.server.name);
+        let ours: Vec<_> = self
+            .stranger
+            .history(&row.key)
+            .await
+            .into_iter()
+            .filter(|past| past.write_id.as_ref().is_some_and(|id| *id == row.write_id || row.write_id.is_empty()))
+            .collect();
+        match row.outcome {
+            Outcome::Created | Outcome::Replaced => {
+                let [past] = ours.as_slice() else { panic!("{} versions\n{}", ours.len(), case()) };
+                assert_eq!(past.write_id.as_deref(), Some(&*row.write_id), "{}", case());
+                assert_eq!(past.etag.trim_matches('"'), row.etag_after, "{}", case());
+                assert_eq!(past.version.as_deref().unwrap_or_default(), row.version_after, "{}", case());
+                assert!(past.bytes == planned, "other bytes than were planned\n{}", case());
+            }
+            Outcome::Unchanged
+            | Outcome::Kept
+            | Outcome::Refused
+            | Outcome::Lost
+            | Outcome::Stale
+            | Outcome::SourceChanged
+            | Outcome::Failed
+            | Outcome::NotAttempted => assert!(ours.is_empty(), "it was written all the same\n{}", case()),
+            Outcome::Unknown => {}
+        }
+    }
+}
+
+/// How many rows ended so.
+pub fn count(rows: &[Row], outcome: Outcome) -> usize {
+    rows.iter().filter(|row| row.outcome == outcome).count()
+}
+
+/// Bytes that compress badly and differ with the seed (splitmix64).
+pub fn noise(seed: u64, length: usize) -> Vec<u8> {
+    let mut state = seed;
+    let mut bytes = Vec::with_capacity(length + 8);
+    while bytes.len() < length {
+        state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = state;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        bytes.extend_from_slice(&(z ^ (z >> 31)).to_le_bytes());
+    }
+    bytes.truncate(length);
+    bytes
+}
