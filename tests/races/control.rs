@@ -1,6 +1,6 @@
 //! The negative control: a server that ignores preconditions and answers 200. It must never be trusted with a write.
 
-use noclobber::model::row::Outcome;
+use noclobber::model::row::{Guard, Outcome};
 
 use crate::support::scene::{Scene, count, noise};
 use crate::support::{Server, Versioning, server};
@@ -70,7 +70,7 @@ async fn check_first_writes_to_such_a_server_says_so_and_still_sees_what_is_ther
         [Outcome::Created, Outcome::Stale, Outcome::Created]
     );
     for row in rows.iter().filter(|row| row.outcome == Outcome::Created) {
-        assert_eq!(row.guard.map(|guard| guard.name()), Some("check-first"));
+        assert_eq!(row.guard.map(Guard::name), Some("check-first"));
     }
     assert_eq!(scene.stranger.get("b").await.as_deref(), Some(&b"a stranger's"[..]));
 }

@@ -3,6 +3,9 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stderr)]
 
 mod between;
+mod changing;
 mod control;
+mod racing;
+mod striking;
 #[path = "../support/mod.rs"]
 mod support;
