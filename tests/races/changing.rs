@@ -4,7 +4,6 @@ use std::collections::HashMap;
 use std::fs::OpenOptions;
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -12,7 +11,7 @@ use noclobber::model::event::{Event, Phase, Watch};
 use noclobber::model::row::Outcome;
 
 use crate::striking::apply_under_strikes;
-use crate::support::scene::{Ran, Scene, noise};
+use crate::support::scene::{Scene, noise};
 use crate::support::{Versioning, guarded_servers, server};
 
 /// Changes the file's last byte as soon as some of it has left.
@@ -96,12 +95,7 @@ async fn a_file_that_never_holds_still_is_not_stored() {
                     file.write_all_at(&value.to_le_bytes(), 1 << 20).unwrap();
                 }
             });
-            let child = scene
-                .command(&["apply", "plan.jsonl", "--report", "r.csv"])
-                .stdout(Stdio::piped())
-                .stderr(Stdio::piped())
-                .spawn();
-            let ran = Ran::of(&child.unwrap().wait_with_output().unwrap());
+            let ran = scene.noclobber(&["apply", "plan.jsonl", "--report", "r.csv"]);
             over.store(true, Ordering::SeqCst);
             ran
         });

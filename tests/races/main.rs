@@ -5,6 +5,10 @@
 mod between;
 mod changing;
 mod control;
+mod interrupted;
+mod large;
+mod messages;
+mod properties;
 mod racing;
 mod striking;
 #[path = "../support/mod.rs"]

@@ -1,13 +1,14 @@
 //! One scene of an end-to-end test: a server, a stranger's bucket on it, a folder of sources, and our binary over them.
 
 use std::collections::BTreeMap;
-use std::io::BufReader;
+use std::io::{BufRead as _, BufReader, Read as _};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Child, ChildStdout, Command, Output, Stdio};
 
 use noclobber::model::row::{Outcome, Row};
 use noclobber::plan::file::{self, Plan};
 use noclobber::report::csv::{self, Tail};
+use rustix::process::{Pid, Signal};
 
 use super::{REGION, Server, Stranger, Versioning};
 
@@ -50,6 +51,47 @@ impl Ran {
     }
 }
 
+/// Our binary at work, its standard output read as it comes.
+pub struct Running {
+    child: Child,
+    stdout: std::io::Lines<BufReader<ChildStdout>>,
+    said: String,
+    stderr: std::thread::JoinHandle<String>,
+}
+
+impl Running {
+    /// Waits for a line. Ends the test where the process ends without one.
+    #[track_caller]
+    pub fn until(mut self, wanted: impl Fn(&str) -> bool) -> Self {
+        loop {
+            let Some(line) = self.stdout.next() else { panic!("it never came: {:?}", self.ended()) };
+            let line = line.unwrap();
+            let found = wanted(&line);
+            self.said.push_str(&line);
+            self.said.push('\n');
+            if found {
+                return self;
+            }
+        }
+    }
+
+    pub fn signal(self, signal: Signal) -> Self {
+        let id = Pid::from_raw(i32::try_from(self.child.id()).unwrap()).unwrap();
+        rustix::process::kill_process(id, signal).unwrap();
+        self
+    }
+
+    /// Waits until it has ended.
+    pub fn ended(mut self) -> Ran {
+        for line in self.stdout {
+            self.said.push_str(&line.unwrap());
+            self.said.push('\n');
+        }
+        let code = self.child.wait().unwrap().code();
+        Ran { code, stdout: self.said, stderr: self.stderr.join().unwrap() }
+    }
+}
+
 impl Scene {
     pub async fn new(server: &Server, versioning: Versioning) -> Self {
         let stranger = server.fresh_bucket(versioning).await;
@@ -88,6 +130,18 @@ impl Scene {
 
     pub fn noclobber(&self, args: &[&str]) -> Ran {
         Ran::of(&self.command(args).output().unwrap())
+    }
+
+    pub fn start(&self, args: &[&str]) -> Running {
+        let mut child = self.command(args).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let stdout = BufReader::new(child.stdout.take().unwrap()).lines();
+        let mut errors = child.stderr.take().unwrap();
+        let stderr = std::thread::spawn(move || {
+            let mut text = String::new();
+            errors.read_to_string(&mut text).unwrap();
+            text
+        });
+        Running { child, stdout, said: String::new(), stderr }
     }
 
     /// Plans `m.yaml` into `plan.jsonl`.
