@@ -75,6 +75,10 @@ pub enum Kind {
     PermanentRedirect,
     /// 400 RequestTimeout; nothing done.
     RequestTimeout,
+    /// 400 BadDigest, as if the body had been damaged on its way; nothing done.
+    BadDigest,
+    /// A CompleteMultipartUpload is done, but its answer names a checksum that its parts do not make.
+    OtherChecksum,
     /// 404 NoSuchUpload, though the request was done.
     NoSuchUploadAfterCommit,
     /// Another writer writes this text to the same key, just before this request is decided.
@@ -205,6 +209,9 @@ impl Kind {
             Self::ErrorBeforeCommit => internal_error(),
             Self::ErrorBodyBeforeCommit => with_status_ok(internal_error()),
             Self::Forbidden => s3_error!(AccessDenied, "Access Denied"),
+            Self::BadDigest => {
+                s3_error!(BadDigest, "The SHA256 you specified did not match the calculated checksum.")
+            }
             Self::ExpiredToken => s3_error!(ExpiredToken, "The provided token has expired."),
             Self::PermanentRedirect => s3_error!(
                 PermanentRedirect,
@@ -222,6 +229,7 @@ impl Kind {
             | Self::ConditionsIgnored
             | Self::KmsEtag
             | Self::ChecksumsIgnored
+            | Self::OtherChecksum
             | Self::NoSuchUploadAfterCommit
             | Self::AnotherWriter { .. } => return None,
         };
@@ -247,6 +255,8 @@ impl Kind {
             | Self::Forbidden
             | Self::KmsEtag
             | Self::ChecksumsIgnored
+            | Self::BadDigest
+            | Self::OtherChecksum
             | Self::ExpiredToken
             | Self::PermanentRedirect
             | Self::RequestTimeout
