@@ -188,6 +188,7 @@ impl Write {
     /// | source changed, failed | so it ends | look once more |
     /// | credentials | stop | unknown |
     /// | no answer | look | look |
+    /// | stored, but mangled | unknown | unknown |
     /// | look: our write id | done | done |
     /// | look: the planned state | after a 412, lost; else send again | send again, or unknown when that is over |
     /// | look: something else | lost | search |
@@ -226,6 +227,8 @@ impl Write {
                 self.doubts += 1;
                 self.settle(Settling::Doubt)
             }
+            // Our write id would be found there, and would pass for what was reviewed.
+            PutError::Mangled(cause) => Next::End(End::Unknown(cause)),
             PutError::Refused(Refusal::Conflict, cause) => {
                 self.conflicts += 1;
                 if self.conflicts <= self.patience.conflicts {

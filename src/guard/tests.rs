@@ -57,6 +57,10 @@ fn silence() -> Answer {
     Answer::Put(Err(PutError::Unknown(cause("Timeout"))))
 }
 
+fn mangled() -> Answer {
+    Answer::Put(Err(PutError::Mangled(cause("ChecksumMismatch"))))
+}
+
 fn look(remote: Remote) -> Answer {
     Answer::Look(Some(remote))
 }
@@ -121,6 +125,13 @@ fn the_settle_table_holds_row_by_row() {
             &["send", "send", "failed"],
         ),
         ("BadDigest", create(), vec![no(Refusal::SourceChanged)], &["source-changed"]),
+        ("stored, but mangled", create(), vec![mangled()], &["unknown"]),
+        (
+            "doubt, then stored, but mangled",
+            create(),
+            vec![silence(), absent(), mangled()],
+            &["look", "send", "unknown"],
+        ),
         ("no file", create(), vec![no(Refusal::Source)], &["failed"]),
         ("403", create(), vec![no(Refusal::Failed)], &["failed"]),
         ("ExpiredToken", create(), vec![no(Refusal::Stop)], &["stop"]),
@@ -206,7 +217,7 @@ fn answers(next: &Next) -> Vec<Answer> {
                 Refusal::NoSuchUpload,
                 Refusal::Failed,
             ];
-            [written(), lost(), silence()].into_iter().chain(refusals.map(no)).collect()
+            [written(), lost(), silence(), mangled()].into_iter().chain(refusals.map(no)).collect()
         }
         Next::Look { .. } => vec![
             Answer::Look(None),

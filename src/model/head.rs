@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::digest::{ETag, Sha256};
+use super::digest::{Checksum, ETag, Sha256};
 use super::entry::Properties;
 
 /// Metadata key (after `x-amz-meta-`) under which every upload states what it pinned, in `Checksum`'s text form.
@@ -139,6 +139,21 @@ impl Seen {
 }
 
 impl HeldChecksums {
+    /// Whether the server's own SHA-256 says that this is other content. `false` where it holds none of the same kind.
+    #[must_use]
+    pub fn contradict(&self, checksum: &Checksum) -> bool {
+        match (self.sha256, checksum) {
+            (Some(HeldSha256::Full(held)), Checksum::Full(pinned)) => held != *pinned,
+            (
+                Some(HeldSha256::Composite { digest: held, parts: held_parts }),
+                Checksum::Composite { digest, parts, .. },
+            ) => held_parts == *parts && held != *digest,
+            (Some(HeldSha256::Full(_)), Checksum::Composite { .. })
+            | (Some(HeldSha256::Composite { .. }), Checksum::Full(_))
+            | (None, _) => false,
+        }
+    }
+
     fn strongest(&self) -> Option<String> {
         match self.sha256 {
             Some(HeldSha256::Full(digest)) => return Some(format!("sha256:{digest}")),

@@ -103,13 +103,16 @@ pub enum PutError {
     /// It may have been applied: no answer, or one that does not tell.
     #[error("{0}")]
     Unknown(Cause),
+    /// It is stored, but by the server's own word it is not what was sent.
+    #[error("{0}")]
+    Mangled(Cause),
 }
 
 impl PutError {
     #[must_use]
     pub fn cause(&self) -> &Cause {
         match self {
-            Self::Lost(cause) | Self::Refused(_, cause) | Self::Unknown(cause) => cause,
+            Self::Lost(cause) | Self::Refused(_, cause) | Self::Unknown(cause) | Self::Mangled(cause) => cause,
         }
     }
 }

@@ -127,8 +127,8 @@ pub trait Store: Send + Sync + 'static {
         part: Part,
     ) -> impl Future<Output = Result<PartTaken, PutError>> + Send;
 
-    /// CompleteMultipartUpload with its precondition, each part's checksum and the object's size. Refused with
-    /// `SourceChanged` when the answer's composite is not the object's.
+    /// CompleteMultipartUpload with its precondition, each part's checksum and the object's size. `Mangled`
+    /// when the answer's composite is not the object's.
     fn complete(
         &self,
         object: &Object,

@@ -158,6 +158,17 @@ async fn verdict<S: Store, L: Ledger>(run: &Arc<Run<S, L>>, step: &Step) -> Resu
         && head.write_id.as_deref() == Some(&id.0)
     {
         let mut row = ended(run, step, &id);
+        let pinned = step.local.as_ref().and_then(|local| local.checksum);
+        if pinned.is_some_and(|pinned| head.checksums.contradict(&pinned)) {
+            row.outcome = Outcome::Unknown;
+            "ChecksumMismatch".clone_into(&mut row.error_code);
+            row.message = format!(
+                "stored by an earlier attempt of this run, but by the server's checksum it is not what was reviewed: look \
+                 at {} before anybody reads it",
+                step.key
+            );
+            return Ok(Verdict::Ended(Box::new(row)));
+        }
         let message = "stored by an earlier attempt of this run; found by its write id";
         tell_done(&mut row, step, Some(&head.etag), head.version.as_ref(), message);
         return Ok(Verdict::Ended(Box::new(row)));

@@ -230,6 +230,7 @@ fn passing(error: &PutError) -> bool {
     match error {
         PutError::Unknown(_) | PutError::Refused(Refusal::Throttled | Refusal::Conflict, _) => true,
         PutError::Lost(_)
+        | PutError::Mangled(_)
         | PutError::Refused(
             Refusal::SourceChanged | Refusal::Source | Refusal::Stop | Refusal::NoSuchUpload | Refusal::Failed,
             _,
@@ -240,7 +241,9 @@ fn passing(error: &PutError) -> bool {
 /// No object was stored by a request that cannot store one: its "don't know" is a no.
 fn harmless(error: PutError) -> PutError {
     match error {
-        PutError::Unknown(cause) | PutError::Lost(cause) => PutError::Refused(Refusal::Failed, cause),
+        PutError::Unknown(cause) | PutError::Lost(cause) | PutError::Mangled(cause) => {
+            PutError::Refused(Refusal::Failed, cause)
+        }
         refused @ PutError::Refused(..) => refused,
     }
 }

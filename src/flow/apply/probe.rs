@@ -137,7 +137,7 @@ async fn first_create<S: Store, L: Ledger>(run: &Arc<Run<S, L>>, name: &str, ste
             Err(ignored(run, name, "PutObject", "If-None-Match: * over an object", &stray))
         }
         // Neither a yes nor a 412: the server has not shown that it honours the condition.
-        Err(PutError::Refused(_, cause) | PutError::Unknown(cause)) => {
+        Err(PutError::Refused(_, cause) | PutError::Unknown(cause) | PutError::Mangled(cause)) => {
             let cause = Cause {
                 message: format!(
                     "target {name}: repeating the first create to see it refused: {}; apply again",

@@ -376,20 +376,17 @@ impl Store for S3 {
         if let Some(stored) = translate::composite(output.checksum_sha256(), output.checksum_type())
             && stored != composite
         {
-            return Err(PutError::Refused(
-                Refusal::SourceChanged,
-                Cause {
-                    http_status: Some(200),
-                    code: "ChecksumMismatch".into(),
-                    message: format!(
-                        "the server put together other content than was sent (composite SHA-256 {}, planned {}), and stored it: look at {} before anybody reads it",
-                        stored.to_base64(),
-                        composite.to_base64(),
-                        object.key
-                    ),
-                    request_id: output.request_id().map(ToOwned::to_owned),
-                },
-            ));
+            return Err(PutError::Mangled(Cause {
+                http_status: Some(200),
+                code: "ChecksumMismatch".into(),
+                message: format!(
+                    "stored, but the server says that it put together other content than was sent (composite SHA-256 {}, planned {}): look at {} before anybody reads it",
+                    stored.to_base64(),
+                    composite.to_base64(),
+                    object.key
+                ),
+                request_id: output.request_id().map(ToOwned::to_owned),
+            }));
         }
         Ok(Written {
             etag: Some(ETag::new(etag)),
