@@ -42,7 +42,7 @@ pub(super) async fn prepare<S: Store, L: Ledger>(
     if u64::from(parts) != part_count(object.size, part_bytes) {
         return Err(refused(Refusal::Failed, "BadPlan", "the plan's parts are not those of a file of this size"));
     }
-    let upload = begin(run, store, object).await?;
+    let upload = begin(run, store, step, object).await?;
     if let Err(error) = run.ledger.upload(step.n, &object.key, &upload.0) {
         let cause = error.to_string();
         run.stop(End::Ledger(error, Vec::new()));
@@ -82,10 +82,25 @@ fn composite(parts: &[PartTaken]) -> Sha256 {
     Sha256(hasher.finalize().into())
 }
 
-async fn begin<S: Store, L: Ledger>(run: &Run<S, L>, store: &Arc<S>, object: &Object) -> Result<UploadId, PutError> {
+async fn begin<S: Store, L: Ledger>(
+    run: &Run<S, L>,
+    store: &Arc<S>,
+    step: &Step,
+    object: &Object,
+) -> Result<UploadId, PutError> {
     let mut failures = 0;
     loop {
-        match store.create_upload(object).await {
+        let answer = store.create_upload(object).await;
+        if let Err(PutError::Unknown(cause)) = &answer {
+            // Without its id nobody can abort it: it must not stay unsaid.
+            let text = format!(
+                "{}: {}: an upload may have been begun whose id is not known ({cause}); if so it is billed until the \
+                 bucket's lifecycle rules abort it",
+                step.place, step.key
+            );
+            run.watch.tell(Event::Warning(&text));
+        }
+        match answer {
             Err(error) if passing(&error) && failures < run.settings.patience.doubts && !run.is_over() => {
                 failures += 1;
                 run.cancel.pause(run.settings.patience.pause_before(failures)).await;
