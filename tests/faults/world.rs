@@ -1,0 +1,286 @@
+//! A bucket in a sandbox, files to put there, a plan, and the comparison of what was said with what was done.
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use noclobber::flow::apply::record::Record;
+use noclobber::flow::apply::{self, Applied, End, Settings};
+use noclobber::flow::cancel::Cancel;
+use noclobber::flow::survey::compose::compose;
+use noclobber::flow::survey::gather::{Gathered, Policy};
+use noclobber::flow::survey::{self, Discovery, survey};
+use noclobber::guard::Patience;
+use noclobber::manifest::limits::Limits;
+use noclobber::model::entry::{Compare, Entry, Key, Place, Properties, Rule};
+use noclobber::model::event::{Event, Nobody, Watch};
+use noclobber::model::head::WRITE_ID;
+use noclobber::model::row::{Outcome, Row};
+use noclobber::model::step::{Action, Step, digest_text};
+use noclobber::model::target::{Addressing, ConditionalWrites, SANDBOX, Target};
+use noclobber::plan::file::Plan;
+use noclobber::sandbox::{Fault, Kind, Options, Sandbox, serve};
+use noclobber::store::s3::{Keys, S3};
+
+use crate::support::{REGION, Server, Stranger};
+
+pub const BUCKET: &str = "a-bucket";
+
+pub struct World {
+    pub sandbox: Sandbox,
+    /// Somebody else, who writes whatever is there.
+    pub stranger: Stranger,
+    pub target: Target,
+    pub folder: tempfile::TempDir,
+    entries: Vec<Entry>,
+    runs: u32,
+}
+
+/// What an apply did and said.
+pub struct Run {
+    pub rows: Vec<Row>,
+    pub end: End,
+    pub warnings: Vec<String>,
+    /// How many requests the faults hit.
+    pub hits: u32,
+}
+
+impl Run {
+    /// The row of a run that has one.
+    pub fn row(&self) -> &Row {
+        let [row] = &self.rows[..] else { panic!("one row, not {:#?}", self.rows) };
+        row
+    }
+
+    pub fn outcomes(&self) -> Vec<&'static str> {
+        self.rows.iter().map(|row| row.outcome.name()).collect()
+    }
+}
+
+/// Keeps the warnings.
+#[derive(Default)]
+struct Heard(Mutex<Vec<String>>);
+
+impl Watch for Heard {
+    fn tell(&self, event: Event<'_>) {
+        if let Event::Warning(text) = event {
+            self.0.lock().unwrap().push(text.to_owned());
+        }
+    }
+}
+
+/// One version of a key, as the bucket remembers it.
+#[derive(Debug)]
+struct Past {
+    etag: String,
+    size: u64,
+    write_id: Option<String>,
+    is_marker: bool,
+}
+
+impl World {
+    pub async fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let sandbox = serve(Options::new(folder.path().join("sandbox"))).await.unwrap();
+        std::fs::create_dir(folder.path().join("files")).unwrap();
+        let server = Server {
+            name: "sandbox",
+            endpoint: sandbox.endpoint().to_owned(),
+            access_key: sandbox.access_key().to_owned(),
+            secret_key: sandbox.secret_key().to_owned(),
+        };
+        let stranger = Stranger { client: server.client(), bucket: BUCKET.to_owned() };
+        let target = Target {
+            name: "default".into(),
+            bucket: BUCKET.into(),
+            endpoint: SANDBOX.into(),
+            region: REGION.into(),
+            addressing: Addressing::Path,
+            owner: None,
+            profile: None,
+            role_arn: None,
+            request_payer: false,
+            trust_metadata: true,
+            conditional_writes: ConditionalWrites::Required,
+        };
+        Self { sandbox, stranger, target, folder, entries: Vec::new(), runs: 0 }
+    }
+
+    /// A file `name` of this content, to be stored under the key `name`.
+    pub fn add(&mut self, name: &str, rule: Rule, content: &[u8]) -> &mut Entry {
+        std::fs::write(self.file(name), content).unwrap();
+        let place = Place { file: "m.yaml".into(), line: u32::try_from(self.entries.len()).unwrap() + 3 };
+        self.entries.push(Entry {
+            place,
+            source: name.to_owned(),
+            real: None,
+            target: "default".into(),
+            key: Key::new(name),
+            rule,
+            compare: Compare::Content,
+            stage: None,
+            properties: Arc::new(Properties::default()),
+            flaw: None,
+        });
+        self.entries.last_mut().unwrap()
+    }
+
+    pub fn file(&self, name: &str) -> PathBuf {
+        self.folder.path().join("files").join(name)
+    }
+
+    pub fn fault(&self, fault: Fault) {
+        self.sandbox.faults().push(fault);
+    }
+
+    /// A write of this key, or all, is hit so many times.
+    pub fn on_put(&self, key: &str, kind: Kind, times: u32) {
+        self.fault(Fault::on("PutObject", kind).key(key).times(times));
+    }
+
+    async fn store(&self) -> Arc<S3> {
+        let target = Target { endpoint: self.sandbox.endpoint().to_owned(), ..self.target.clone() };
+        let keys = Keys::Static {
+            access_key: self.sandbox.access_key().to_owned(),
+            secret_key: self.sandbox.secret_key().to_owned(),
+        };
+        Arc::new(S3::connect(&target, keys).await.unwrap())
+    }
+
+    pub async fn plan(&self) -> Plan {
+        self.plan_by(Discovery::Auto).await
+    }
+
+    pub async fn plan_by(&self, discovery: Discovery) -> Plan {
+        let targets = HashMap::from([("default".to_owned(), (self.target.clone(), self.store().await))]);
+        let settings = survey::Settings { discovery, ..survey::Settings::default() };
+        let watch = Arc::new(Nobody) as Arc<_>;
+        let base = self.folder.path().join("files");
+        let seen = survey(&self.entries, &base, &targets, settings, &watch, &Cancel::default()).await.unwrap();
+        let gathered = Gathered {
+            base,
+            entries: Vec::new(),
+            targets: Vec::new(),
+            stages: Vec::new(),
+            manifests: Vec::new(),
+            parameters: BTreeMap::new(),
+            policies: vec![Policy { manifest: "m.yaml".into(), limits: Limits::default(), entries: 0..0 }],
+            warnings: Vec::new(),
+        };
+        let made_at = "2026-01-01T00:00:00Z".to_owned();
+        compose(gathered, vec![self.target.clone()], seen, Vec::new(), "t", made_at).unwrap().0
+    }
+
+    /// As the tests apply: no pauses, one write at a time.
+    pub fn settings(&self) -> Settings {
+        let patience = Patience { pause: Duration::ZERO, pause_max: Duration::ZERO, ..Patience::default() };
+        Settings { patience, concurrency: 1, ..Settings::new(self.folder.path().join("files")) }
+    }
+
+    pub async fn apply(&mut self, plan: &Plan) -> Run {
+        let settings = self.settings();
+        self.apply_with(plan, settings).await
+    }
+
+    /// Applies under the faults, and lifts them afterwards.
+    pub async fn apply_with(&mut self, plan: &Plan, settings: Settings) -> Run {
+        self.runs += 1;
+        let (path, id) = (self.folder.path().join(format!("{}.csv", self.runs)), format!("run{}", self.runs));
+        let record = Arc::new(Record::open(&path, &digest_text(&plan.footer.digest), || id).unwrap());
+        let stores = HashMap::from([("default".to_owned(), self.store().await)]);
+        let heard = Arc::new(Heard::default());
+        let watch = Arc::clone(&heard) as Arc<_>;
+        let Applied { end, tally } =
+            apply::apply(plan, stores, Arc::clone(&record), settings, watch, Cancel::default()).await;
+        let rows = Arc::into_inner(record).unwrap().finish(plan.footer.counts.steps()).unwrap();
+        assert_eq!(tally.rows(), rows.len() as u64);
+        let hits = self.sandbox.faults().hits();
+        self.sandbox.faults().clear();
+        let warnings = std::mem::take(&mut *heard.0.lock().unwrap());
+        Run { rows, end, warnings, hits }
+    }
+
+    /// Plans, lets the fault loose, applies, and compares.
+    pub async fn run(&mut self, arm: impl FnOnce(&Self)) -> Run {
+        let plan = self.plan().await;
+        arm(self);
+        let run = self.apply(&plan).await;
+        self.hold_the_promise(&plan, &run).await;
+        run
+    }
+
+    /// A key's versions, oldest first.
+    async fn history(&self, key: &str) -> Vec<Past> {
+        let client = &self.stranger.client;
+        let listed = client.list_object_versions().bucket(BUCKET).prefix(key).send().await.unwrap();
+        let mut history = Vec::new();
+        for version in listed.versions().iter().filter(|version| version.key() == Some(key)) {
+            let head = client.head_object().bucket(BUCKET).key(key).version_id(version.version_id().unwrap());
+            let head = head.send().await.unwrap();
+            history.push(Past {
+                etag: version.e_tag().unwrap().trim_matches('"').to_owned(),
+                size: u64::try_from(head.content_length().unwrap()).unwrap(),
+                write_id: head.metadata().and_then(|metadata| metadata.get(WRITE_ID)).cloned(),
+                is_marker: false,
+            });
+        }
+        history.reverse();
+        // A key that was deleted is so now: nobody here writes over a marker.
+        let markers = listed.delete_markers().iter().filter(|marker| marker.key() == Some(key)).count();
+        history.extend((0..markers).map(|_| Past { etag: String::new(), size: 0, write_id: None, is_marker: true }));
+        history
+    }
+
+    /// No row claims a write that did not happen, no write lacks a row, nothing is buried but what the plan names, what
+    /// is stored is what was reviewed, and no upload is left open but those that a warning names.
+    pub async fn hold_the_promise(&self, plan: &Plan, run: &Run) {
+        assert_eq!(run.rows.len(), plan.steps.len(), "one row a step");
+        for (step, row) in plan.steps.iter().zip(&run.rows) {
+            let history = self.history(step.key.as_str()).await;
+            let ours: Vec<usize> = (0..history.len())
+                .filter(|at| history[*at].write_id.as_deref().is_some_and(|id| id.starts_with(&row.run_id)))
+                .collect();
+            let case = format!("\nrow {row:#?}\nhistory {history:#?}");
+            assert!(ours.len() <= 1, "one logical write is stored once{case}");
+            for at in &ours {
+                Self::hold_for(step, row, &history, *at, &case);
+            }
+            match row.outcome {
+                Outcome::Created | Outcome::Replaced => {
+                    assert!(!ours.is_empty(), "a row claims a write that did not happen{case}");
+                    assert_eq!(row.etag_after, history[ours[0]].etag, "the row names another object{case}");
+                    assert!(!row.version_after.is_empty(), "{case}");
+                }
+                Outcome::Unknown => {}
+                Outcome::Unchanged
+                | Outcome::Kept
+                | Outcome::Refused
+                | Outcome::Lost
+                | Outcome::Stale
+                | Outcome::SourceChanged
+                | Outcome::Failed
+                | Outcome::NotAttempted => assert!(ours.is_empty(), "a write happened{case}"),
+            }
+        }
+        let open = self.stranger.client.list_multipart_uploads().bucket(BUCKET).send().await.unwrap();
+        for upload in open.uploads() {
+            let key = upload.key().unwrap();
+            assert!(run.warnings.iter().any(|text| text.contains(key)), "{upload:?} is open, and nobody said so");
+        }
+    }
+
+    fn hold_for(step: &Step, row: &Row, history: &[Past], at: usize, case: &str) {
+        let stored = &history[at];
+        assert_eq!(stored.write_id.as_deref(), Some(&*format!("{}-{}", row.run_id, step.n)), "{case}");
+        let before = at.checked_sub(1).map(|before| &history[before]).filter(|past| !past.is_marker);
+        match (step.action, &step.head) {
+            (Action::Create, None) => assert!(before.is_none(), "a create buried an object{case}"),
+            (Action::Replace, Some(seen)) => {
+                assert_eq!(before.map(|past| past.etag.as_str()), Some(seen.etag.as_str()), "another was buried{case}");
+            }
+            _ => panic!("a step that writes nothing wrote{case}"),
+        }
+        assert_eq!(Some(stored.size), step.local.as_ref().map(|local| local.size), "not what was reviewed{case}");
+    }
+}
