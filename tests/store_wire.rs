@@ -325,6 +325,7 @@ async fn a_complete_that_fails_inside_a_200_is_an_error() {
         let got = match &result {
             Ok(_) => "yes",
             Err(PutError::Lost(_)) => "lost",
+            Err(PutError::Mangled(_)) => "mangled",
             Err(PutError::Unknown(_)) => "unknown",
             Err(PutError::Refused(Refusal::Conflict, _)) => "conflict",
             Err(PutError::Refused(..)) => "refused",
