@@ -352,7 +352,7 @@ async fn a_complete_whose_composite_is_another_is_not_a_yes() {
         let result =
             store.complete(&object, &UploadId("u".into()), std::slice::from_ref(&taken), &Expect::Absent).await;
         assert_eq!(result.is_ok(), yes, "{result:?}");
-        assert!(yes || matches!(result, Err(PutError::Refused(Refusal::SourceChanged, _))));
+        assert!(yes || matches!(result, Err(PutError::Mangled(_))));
     }
 }
 

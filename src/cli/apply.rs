@@ -150,13 +150,18 @@ fn exit_of(end: &End, tally: &Tally) -> (Exit, Option<String>) {
     let attempted = tally.created + tally.replaced + tally.lost + tally.failed + tally.unknown + tally.source_changed;
     match end {
         End::Finished if problems == 0 => (Exit::Done, None),
-        End::Stale(moved) => (
-            Exit::Stale,
-            Some(format!(
-                "stale, nothing written: {} moved since the plan. Plan again, or apply the rest with --partial",
-                if moved.len() == 1 { "1 entry".to_owned() } else { format!("{} entries", count(moved.len() as u64)) }
-            )),
-        ),
+        End::Stale(moved) => {
+            let moved =
+                if moved.len() == 1 { "1 entry".to_owned() } else { format!("{} entries", count(moved.len() as u64)) };
+            let next = "Plan again, or apply the rest with --partial";
+            // An earlier attempt at this plan may have written before the world moved.
+            if attempted == 0 {
+                (Exit::Stale, Some(format!("stale, nothing written: {moved} moved since the plan. {next}")))
+            } else {
+                let text = format!("nothing more was written: {moved} moved since an earlier attempt began. {next}");
+                (Exit::Incomplete, Some(text))
+            }
+        }
         End::ServerIgnoresConditions(text) => (Exit::Refused, Some(text.clone())),
         End::Stopped(cause) if attempted == 0 => (Exit::CouldNotRun, Some(cause.to_string())),
         End::Stopped(cause) => (Exit::Incomplete, Some(format!("nothing more was started: {cause}"))),

@@ -39,10 +39,16 @@ pub(super) fn read(path: &Path, expect: Option<&str>) -> Result<Plan, Failure> {
         .map_err(|error| Failure::new(Exit::BadInput, error))?;
     let digest = digest_text(&plan.footer.digest);
     match expect {
-        Some(expected) if !digest.eq_ignore_ascii_case(expected.trim()) => Err(Failure::new(
-            Exit::Refused,
-            format!("{name}: its digest is {digest}, not {expected}: this is not the plan that was approved"),
-        )),
+        // With or without its prefix, as people copy it.
+        Some(expected)
+            if !digest.eq_ignore_ascii_case(expected.trim())
+                && !digest.trim_start_matches("sha256:").eq_ignore_ascii_case(expected.trim()) =>
+        {
+            Err(Failure::new(
+                Exit::Refused,
+                format!("{name}: its digest is {digest}, not {expected}: this is not the plan that was approved"),
+            ))
+        }
         Some(_) | None => Ok(plan),
     }
 }

@@ -27,11 +27,24 @@ pub fn escape(text: &str) -> Cow<'_, str> {
     Cow::Owned(seen)
 }
 
+/// Escapes a name, and puts it in quotes where a space could make it look like more than one: no name can fake what
+/// stands beside it.
+#[must_use]
+pub fn name(text: &str) -> Cow<'_, str> {
+    let seen = escape(text);
+    if seen.is_empty() || seen.contains([' ', '"']) {
+        return Cow::Owned(format!("\"{}\"", seen.replace('"', "\\\"")));
+    }
+    seen
+}
+
 /// Whether a character acts on its neighbours or on the terminal, or shows nothing at all.
 fn is_hidden(c: char) -> bool {
     c.is_control()
+        || (c.is_whitespace() && c != ' ')
         || matches!(c,
-            '\u{ad}' | '\u{61c}' | '\u{180e}'
+            '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{180e}'
+            | '\u{115f}' | '\u{1160}' | '\u{3164}' | '\u{ffa0}' | '\u{2800}' // fillers and a blank that look like spaces
             | '\u{200b}'..='\u{200f}'   // zero width, left-to-right and right-to-left marks
             | '\u{2028}'..='\u{202e}'   // line and paragraph separators, bidi embeddings and overrides
             | '\u{2060}'..='\u{206f}'   // word joiner, bidi isolates
@@ -74,6 +87,15 @@ pub fn count(count: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_name_cannot_fake_what_stands_beside_it() {
+        assert_eq!(name("a/b.csv"), "a/b.csv");
+        assert_eq!(name("x.csv  <- safe (4 B)"), "\"x.csv  <- safe (4 B)\"");
+        assert_eq!(name("say \"hi\" "), "\"say \\\"hi\\\" \"");
+        assert_eq!(name(""), "\"\"");
+        assert_eq!(name("a\u{a0}b\u{3164}c\u{2800}"), "a\\u{a0}b\\u{3164}c\\u{2800}");
+    }
 
     #[test]
     fn plain_text_of_any_script_is_left_alone() {

@@ -1,11 +1,13 @@
 //! A plan as a person reads it: what is dangerous first and in full, what is harmless folded, totals and digest last.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
+use crate::model::entry::{Properties, Sse};
 use crate::model::head::Seen;
 use crate::model::step::{Action, Counts, Footer, Header, Reason, Step, digest_text};
-use crate::model::text::{bytes as size, count, escape};
+use crate::model::target::ConditionalWrites;
+use crate::model::text::{bytes as size, count, escape, name};
 
 use super::file::Plan;
 
@@ -94,16 +96,24 @@ impl Page<'_> {
         let manifests: Vec<String> = header.manifests.iter().map(|manifest| escape(&manifest.path).into()).collect();
         self.line(&format!("Plan of {}, made {}", manifests.join(", "), escape(&header.made_at)));
         for target in &header.targets {
-            let name = if self.single { String::new() } else { format!("{}: ", escape(&target.name)) };
+            let label = if self.single { String::new() } else { format!("{}: ", name(&target.name)) };
             let owner = target.owner.as_ref().map(|owner| format!(", owner {}", escape(owner))).unwrap_or_default();
             let line = format!(
-                "  {name}s3://{} at {} ({}{owner})",
+                "  {label}s3://{} at {} ({}{owner})",
                 escape(&target.bucket),
                 escape(&target.endpoint),
                 escape(&target.region)
             );
             self.line(&line);
+            if target.conditional_writes == ConditionalWrites::CheckFirst {
+                let text = "    conditional_writes: check-first: a HEAD stands in for the precondition; NOT atomic";
+                self.line(&(self.paint)(Tone::Refuse, text));
+            }
+            if !target.trust_metadata {
+                self.line("    trust_metadata: false");
+            }
         }
+        self.line(&format!("  sources below {}", name(&header.base)));
         if !header.stages.is_empty() {
             let stages: Vec<String> = header.stages.iter().map(|stage| escape(stage).into()).collect();
             self.line(&format!("  stages: {}", stages.join(", then ")));
@@ -121,8 +131,9 @@ impl Page<'_> {
             return;
         }
         self.title(what, tone, glyph, steps.len());
+        let own = self.shared(steps);
         for step in steps {
-            self.step(tone, glyph, step);
+            self.step(tone, glyph, step, own);
         }
         self.line("");
     }
@@ -136,18 +147,33 @@ impl Page<'_> {
         match detail {
             Detail::Fold(most) if steps.len() > most => self.folders(tone, glyph, steps),
             Detail::Fold(_) | Detail::All => {
+                let own = self.shared(steps);
                 for step in steps {
-                    self.step(tone, glyph, step);
+                    self.step(tone, glyph, step, own);
                 }
             }
         }
         self.line("");
     }
 
-    fn step(&mut self, tone: Tone, glyph: char, step: &Step) {
-        let key = format!("{}{}", self.target(step), escape(step.key.as_str()));
+    /// Tells once what all writes of a group have in common. Whether each step must tell its own properties instead.
+    fn shared(&mut self, steps: &[&Step]) -> Own {
+        let texts: BTreeSet<String> = steps.iter().map(|step| properties(step)).collect();
+        match texts.first() {
+            Some(text) if texts.len() == 1 => {
+                if !text.is_empty() {
+                    self.line(&(self.paint)(Tone::Quiet, &format!("    all with {text}")));
+                }
+                Own::Untold
+            }
+            Some(_) | None => Own::Told,
+        }
+    }
+
+    fn step(&mut self, tone: Tone, glyph: char, step: &Step, own: Own) {
+        let key = format!("{}{}", self.target(step), name(step.key.as_str()));
         let mut line = format!("  {} {key}", (self.paint)(tone, &glyph.to_string()));
-        let from = escape(&step.source);
+        let from = name(&step.source);
         match (&step.action, &step.local) {
             (Action::Create | Action::Replace, Some(local)) => {
                 let _ = write!(line, "  <- {from} ({})", size(local.size));
@@ -158,25 +184,29 @@ impl Page<'_> {
             (Action::Unchanged | Action::Keep, _) => {}
         }
         if let Some(real) = &step.real {
-            let _ = write!(line, " -> {}", escape(real));
+            let _ = write!(line, " -> {}", name(real));
         }
         if let Some(stage) = &step.stage {
             let _ = write!(line, "  [{}]", escape(stage));
         }
         self.line(&line);
-        for detail in details(step) {
+        let with = properties(step);
+        let with = (own == Own::Told && !with.is_empty()).then(|| format!("with {with}"));
+        for detail in details(step).into_iter().chain(with) {
             self.line(&(self.paint)(Tone::Quiet, &format!("      {detail}")));
         }
     }
 
     fn target(&self, step: &Step) -> String {
-        if self.single { String::new() } else { format!("{}:", escape(&step.target)) }
+        if self.single { String::new() } else { format!("{}:", name(&step.target)) }
     }
 
     fn folders(&mut self, tone: Tone, glyph: char, steps: &[&Step]) {
         const FOLDERS_MAX: usize = 20;
         let mut folders: BTreeMap<String, (u64, u64)> = BTreeMap::new();
+        let mut with: BTreeMap<String, u64> = BTreeMap::new();
         for step in steps {
+            *with.entry(properties(step)).or_default() += 1;
             let key = step.key.as_str();
             let folder = key.rfind('/').map_or("", |at| &key[..=at]);
             let (files, bytes) = folders.entry(format!("{}{folder}", self.target(step))).or_default();
@@ -189,7 +219,7 @@ impl Page<'_> {
             let line = format!(
                 "  {} {}...  {} files, {}",
                 (self.paint)(tone, &glyph.to_string()),
-                escape(folder),
+                name(folder),
                 count(*files),
                 size(*bytes)
             );
@@ -202,6 +232,60 @@ impl Page<'_> {
             ));
         }
     }
+}
+
+/// Whether a step tells its own properties.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Own {
+    Told,
+    Untold,
+}
+
+/// What a write gives its object beside the bytes; the content type alone goes without saying. Empty for a step that
+/// writes nothing.
+fn properties(step: &Step) -> String {
+    if !step.action.writes() {
+        return String::new();
+    }
+    let Properties {
+        content_type: _,
+        cache_control,
+        content_encoding,
+        content_disposition,
+        content_language,
+        storage_class,
+        acl,
+        sse,
+        metadata,
+        tags,
+    } = &*step.properties;
+    let mut texts = Vec::new();
+    let one = [
+        ("acl", acl),
+        ("storage_class", storage_class),
+        ("cache_control", cache_control),
+        ("content_encoding", content_encoding),
+        ("content_disposition", content_disposition),
+        ("content_language", content_language),
+    ];
+    for (what, value) in one {
+        if let Some(value) = value {
+            texts.push(format!("{what}: {}", name(value)));
+        }
+    }
+    match sse {
+        Some(Sse::Aes256) => texts.push("sse: AES256".to_owned()),
+        Some(Sse::Kms(key)) => texts.push(format!("sse: kms {}", name(key))),
+        None => {}
+    }
+    for (what, pairs) in [("metadata", metadata), ("tags", tags)] {
+        if !pairs.is_empty() {
+            let pairs: Vec<String> =
+                pairs.iter().map(|(key, value)| format!("{}={}", name(key), name(value))).collect();
+            texts.push(format!("{what}: {}", pairs.join(" ")));
+        }
+    }
+    texts.join(", ")
 }
 
 /// What a reviewer must know of a step beside its key.
