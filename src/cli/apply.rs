@@ -223,19 +223,22 @@ pub(super) fn totals(tally: &Tally) -> String {
 
 pub(super) fn conclude(finished: &Finished, out: Out) -> Ended {
     let Finished { exit, tally, why, report } = finished;
-    if out.json {
+    let said = if out.json {
         out.event(&json!({
-            "event": "end",
+            "event": "finished",
             "exit": exit.code(),
             "tally": tally,
             "why": why,
             "report": report,
-        }))?;
+        }))
     } else {
-        out.result(&totals(tally))?;
-        if let Some(report) = report {
-            out.result(&format!("Report: {}", report.display()))?;
-        }
+        let report = report.as_ref().map(|report| format!("\nReport: {}", report.display())).unwrap_or_default();
+        out.result(&format!("{}{report}", totals(tally)))
+    };
+    // Everything is done and booked: a reader that is gone must not make it look as if nothing had been run.
+    if let Err(failure) = said {
+        let exit = if *exit == Exit::Done { Exit::Incomplete } else { *exit };
+        return Err(Failure::new(exit, format!("{}; the run itself is over, and its report is whole", failure.text)));
     }
     match why {
         Some(why) => Err(Failure::new(*exit, why)),

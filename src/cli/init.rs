@@ -19,7 +19,11 @@ pub(super) fn init(args: &Init, out: Out) -> Ended {
         .and_then(|mut file| file.write_all(manifest::EXAMPLE.as_bytes()));
     match written {
         Ok(()) => {
-            out.result(&format!("{name}: written. Edit it, then: noclobber check {name}"))?;
+            if out.json {
+                out.event(&serde_json::json!({ "event": "init", "file": args.file }))?;
+            } else {
+                out.result(&format!("{name}: written. Edit it, then: noclobber check {name}"))?;
+            }
             Ok(Exit::Done)
         }
         Err(error) if error.kind() == ErrorKind::AlreadyExists => {

@@ -124,6 +124,19 @@ fn is_plan(path: &Path) -> bool {
     first_line().is_ok_and(|line| line.is_empty() || line.starts_with(b"{\"noclobber_plan\":"))
 }
 
+/// Tells a plan as an event.
+pub(super) fn tell(plan: &file::Plan, requests: u64, path: Option<&Path>, out: Out) -> Result<(), Failure> {
+    out.event(&json!({
+        "event": "plan",
+        "counts": plan.footer.counts,
+        "digest": digest_text(&plan.footer.digest),
+        "refusals": plan.header.refusals,
+        "warnings": plan.header.warnings,
+        "requests": requests,
+        "file": path,
+    }))
+}
+
 pub(super) async fn plan(global: &Global, args: args::Plan, out: Out) -> Ended {
     let cancel = Cancel::default();
     signal::heed(&cancel, out);
@@ -139,15 +152,7 @@ pub(super) async fn plan(global: &Global, args: args::Plan, out: Out) -> Ended {
     let counts = &plan.footer.counts;
     let is_refused = counts.refuse + counts.error > 0 || !plan.header.refusals.is_empty();
     if out.json {
-        out.event(&json!({
-            "event": "plan",
-            "counts": counts,
-            "digest": digest_text(&plan.footer.digest),
-            "refusals": plan.header.refusals,
-            "warnings": plan.header.warnings,
-            "requests": requests,
-            "file": args.output,
-        }))?;
+        tell(&plan, requests, args.output.as_deref(), out)?;
     } else {
         let keys = count(counts.steps());
         out.note(&format!("Looked at {keys} keys with {} requests.", count(requests)));

@@ -15,7 +15,7 @@ use crate::plan::text::render;
 use super::apply::{Finished, carry_out, conclude, settings};
 use super::args::{Global, Run};
 use super::out::Out;
-use super::plan::{Drawn, draw, write};
+use super::plan::{Drawn, draw, tell, write};
 use super::reach::Reach;
 use super::show::{detail, read};
 use super::{Ended, Failure, signal};
@@ -41,12 +41,13 @@ async fn in_folder(args: Run, folder: &Folder, reach: &Reach, cancel: &Cancel, o
     folder.archive()?;
 
     let watch = out.watch();
-    let Drawn { plan, bytes, stores, .. } = draw(args.inputs, &args.looks, reach, &watch, cancel).await?;
+    let Drawn { plan, bytes, stores, requests } = draw(args.inputs, &args.looks, reach, &watch, cancel).await?;
     drop(watch);
     write(&folder.file(PLAN), &bytes)?;
-    if !out.json {
-        out.result(&render(&plan, detail(false), &out.paint()))?;
-        out.result("")?;
+    if out.json {
+        tell(&plan, requests, Some(&folder.file(PLAN)), out)?;
+    } else {
+        out.result(&format!("{}\n", render(&plan, detail(false), &out.paint())))?;
     }
     // The plan is of this minute: it need not be checked again before it is applied; the preconditions hold all the same.
     let settings = Settings { preflight: false, ..settings(PathBuf::from(&plan.header.base), &args.writes) };
