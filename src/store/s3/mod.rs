@@ -101,6 +101,24 @@ impl S3 {
         }
     }
 
+    /// A HEAD's 403 has no body: wrong keys look like a role that may not list. A LIST's 403 says which.
+    async fn known_to_the_server(&self) -> Result<(), LookError> {
+        let list = self
+            .looking
+            .list_objects_v2()
+            .bucket(&self.bucket)
+            .max_keys(1)
+            .set_expected_bucket_owner(self.owner.clone())
+            .set_request_payer(self.payer.clone());
+        match looked(list.send().await) {
+            Err(mut error) if error.stop => {
+                error.cause.message = format!("bucket {} at {}: {}", self.bucket, self.endpoint, error.cause.message);
+                Err(error)
+            }
+            Ok(_) | Err(_) => Ok(()),
+        }
+    }
+
     async fn head_once(
         &self,
         key: &Key,
@@ -134,6 +152,7 @@ impl Store for S3 {
             Err(Answer::Said { status: 403, code, .. })
                 if code.is_empty() || code == "AccessDenied" || code == "Forbidden" =>
             {
+                self.known_to_the_server().await?;
                 let owner = self.owner.as_ref().map_or_else(String::new, |owner| {
                     format!(", or the bucket does not belong to account {owner}, as `bucket_owner:` expects")
                 });
