@@ -52,7 +52,7 @@ async fn who_writes_between_the_last_look_and_our_put_is_never_overwritten() {
             for (n, row) in rows.iter().enumerate() {
                 let (outcome, bytes) = match strikes.get(&key(n)) {
                     Some(Strike::Put(bytes) | Strike::AndBack(_, bytes)) => (Outcome::Lost, Some(bytes.clone())),
-                    Some(Strike::Delete) => (Outcome::Lost, None),
+                    Some(Strike::Delete | Strike::DeleteOurs) => (Outcome::Lost, None),
                     None if n % 2 == 0 => (Outcome::Replaced, Some(ours(n))),
                     None => (Outcome::Created, Some(ours(n))),
                 };
@@ -61,6 +61,18 @@ async fn who_writes_between_the_last_look_and_our_put_is_never_overwritten() {
                 scene.hold_to_its_word(row, &ours(n)).await;
             }
         }
+    }
+}
+
+#[tokio::test]
+async fn who_deletes_our_first_create_makes_no_liar_of_the_server() {
+    for server in guarded_servers() {
+        let scene = planned(&server, Versioning::Off).await;
+        // The smallest create goes alone and is repeated, to see the repetition refused.
+        let (applied, rows) =
+            apply_under_strikes(&scene, [(key(1), Strike::DeleteOurs)].into(), Arc::new(Nobody), |it| it).await;
+        assert!(matches!(applied.end, End::Finished), "{}: {:?}", server.name, applied.end);
+        assert!(rows.iter().all(|row| row.outcome.is_success()), "{}: {rows:#?}", server.name);
     }
 }
 
@@ -133,10 +145,11 @@ async fn a_server_that_ignores_the_condition_on_complete_alone_gets_no_multipart
 /// exactly one of the two may have been told yes.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn strangers_who_hammer_the_same_keys_lose_nothing_to_a_run() {
-    const ROUNDS: usize = 4;
+    const ROUNDS: usize = 3;
     let (mut met, mut written) = (0, 0);
-    for server in guarded_servers() {
-        let scene = Scene::new(&server, Versioning::On).await;
+    let worlds = guarded_servers().into_iter().flat_map(|it| [(it.clone(), Versioning::On), (it, Versioning::Off)]);
+    for (server, versioning) in worlds {
+        let scene = Scene::new(&server, versioning).await;
         for n in 0..FILES {
             scene.write(&format!("in/{n:02}"), ours(n));
         }
@@ -176,11 +189,22 @@ async fn strangers_who_hammer_the_same_keys_lose_nothing_to_a_run() {
                 let done = matches!(row.outcome, Outcome::Created | Outcome::Replaced);
                 let case = || format!("{}: the stranger: {:?}; {row:#?}", server.name, struck[&n]);
                 assert!(done || row.outcome == Outcome::Lost, "{}", case());
-                scene.hold_to_its_word(row, &ours(n)).await;
+                // Without versions, a write that the stranger buried has left no trace.
+                if versioning == Versioning::On || !done {
+                    scene.hold_to_its_word(row, &ours(n)).await;
+                }
                 let theirs = format!("a stranger's {round} {n}").into_bytes();
                 let there = scene.stranger.get(&key(n)).await.unwrap();
                 if struck[&n] {
-                    assert!(there == theirs, "we overwrote the stranger\n{}", case());
+                    let is_kept = match versioning {
+                        // SeaweedFS takes a PUT without a condition between its check and its write, and then calls
+                        // the other version the newest: both are there, and nothing is buried for good.
+                        Versioning::On if server.name == "seaweedfs" && n % 2 == 0 => {
+                            scene.stranger.history(&key(n)).await.iter().any(|past| past.bytes == theirs)
+                        }
+                        Versioning::On | Versioning::Off => there == theirs,
+                    };
+                    assert!(is_kept, "we overwrote the stranger\n{}", case());
                 } else {
                     assert!(there == ours(n), "the stranger was told no, and ours is not there\n{}", case());
                 }

@@ -24,6 +24,8 @@ use crate::support::scene::Scene;
 pub enum Strike {
     Put(Vec<u8>),
     Delete,
+    /// Once our first write of the key is there, and right before our second.
+    DeleteOurs,
     /// Two writes: afterwards the ETag is the one that the plan names again.
     AndBack(Vec<u8>, Vec<u8>),
 }
@@ -40,6 +42,9 @@ impl Striking {
         match strike {
             None => {}
             Some(Strike::Put(bytes)) => drop(self.stranger.put(key.as_str(), bytes).await),
+            Some(Strike::DeleteOurs) => {
+                self.strikes.lock().unwrap().insert(key.to_string(), Strike::Delete);
+            }
             Some(Strike::Delete) => self.stranger.delete(key.as_str()).await,
             Some(Strike::AndBack(bytes, back)) => {
                 self.stranger.put(key.as_str(), bytes).await;

@@ -128,8 +128,13 @@ async fn first_create<S: Store, L: Ledger>(run: &Arc<Run<S, L>>, name: &str, ste
         return Ok(());
     }
     let (Some((_, store)), Some(object)) = (run.store(step), object(run, step)) else { return Ok(()) };
-    let again = store.put(&object, body(run, step), &Expect::Absent, Arc::new(|_| {})).await;
-    match again {
+    let again = || store.put(&object, body(run, step), &Expect::Absent, Arc::new(|_| {}));
+    let mut answer = again().await;
+    if answer.is_ok() {
+        // Somebody may have deleted the first one in between. Then this one meets the second.
+        answer = again().await;
+    }
+    match answer {
         Err(PutError::Lost(_)) => Ok(()),
         Ok(_) => {
             let key: &Key = &step.key;
