@@ -147,7 +147,7 @@ fn encode(fields: &[&str; COLUMNS.len()]) -> String {
 /// What a reader makes of a last row without its line end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Tail {
-    /// A finished report has none: it is read as it stands.
+    /// A finished report has none; a copy that has one is refused.
     Whole,
     /// A crash may have torn it: it is left out.
     MayBeTorn,
@@ -175,6 +175,10 @@ pub fn read(name: &str, mut from: impl Read, tail: Tail) -> Result<Vec<Row>, Vec
         Some(Ok(_) | Err(_)) | None => {
             return Err(vec![flaw(1, "not a noclobber report: its first line is not the report's header".into())]);
         }
+    }
+    if tail == Tail::Whole && !text.ends_with(b"\n") {
+        let last = text.split(|byte| *byte == b'\n').count() as u64;
+        return Err(vec![flaw(last, "is cut short: a report ends with a line end".into())]);
     }
     let header = ::csv::StringRecord::from(COLUMNS.to_vec());
     let mut rows = Vec::new();
@@ -348,8 +352,9 @@ mod tests {
             let torn = &whole[..whole.len() - cut];
             let expected = if cut == 0 { &rows[..] } else { &rows[..1] };
             assert_eq!(read(NAME, torn.as_bytes(), Tail::MayBeTorn).as_deref(), Ok(expected), "{cut}");
+            // The cut at 1 leaves the carriage return alone.
+            assert_eq!(flaws(torn), ["report.csv:3: is cut short: a report ends with a line end"], "{cut}");
         }
-        assert!(read(NAME, &whole.as_bytes()[..whole.len() - 60], Tail::Whole).is_err());
     }
 
     proptest! {
