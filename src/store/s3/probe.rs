@@ -134,9 +134,7 @@ impl S3 {
 
 fn unproven(error: &PutError) -> LookError {
     let stop = matches!(error, PutError::Refused(Refusal::Stop, _));
-    let mut cause = error.cause().clone();
-    cause.message = format!("could not ask whether this server honours conditions: {}", cause.message);
-    LookError { cause, stop }
+    LookError { cause: error.cause().clone(), stop }
 }
 
 #[cfg(test)]
