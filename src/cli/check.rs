@@ -5,8 +5,10 @@ use std::fmt::Write as _;
 use serde_json::json;
 
 use crate::flow::survey::gather::{Gathered, Request, gather};
+use crate::manifest::claims::claims;
 use crate::model::entry::Flaw;
 use crate::model::exit::Exit;
+use crate::model::target::{Addressing, Target, TargetSpec};
 use crate::model::text::count;
 
 use super::args::{Check, Inputs};
@@ -39,16 +41,41 @@ pub(super) fn flawed(flaws: &[Flaw]) -> Failure {
     Failure::new(Exit::BadInput, text)
 }
 
+/// A target as far as its manifest tells where it is. Two that are written alike are one; what the AWS configuration
+/// makes of others is seen by `plan`.
+fn as_written(spec: &TargetSpec) -> Target {
+    let TargetSpec { name, bucket, region, profile, endpoint, .. } = spec;
+    Target {
+        name: name.clone(),
+        bucket: bucket.clone(),
+        endpoint: format!("{endpoint:?} {region:?} {profile:?}"),
+        region: String::new(),
+        addressing: Addressing::Path,
+        owner: None,
+        profile: None,
+        role_arn: None,
+        request_payer: false,
+        trust_metadata: spec.trust_metadata,
+        conditional_writes: spec.conditional_writes,
+    }
+}
+
 pub(super) fn check(args: Check, out: Out) -> Ended {
     let Gathered { entries, targets, warnings, .. } = gather(&request(args.inputs)).map_err(|flaws| flawed(&flaws))?;
+    let written: Vec<Target> = targets.iter().map(as_written).collect();
+    let (alike, collisions) = match claims(&entries, &written) {
+        Ok(alike) => (alike, Vec::new()),
+        Err(collisions) => (Vec::new(), collisions),
+    };
+    let warnings: Vec<String> = warnings.into_iter().chain(alike).collect();
     for warning in &warnings {
         out.warning(warning);
     }
     // Flaws of single entries would become `error` steps of a plan.
-    let flaws: Vec<Flaw> = entries
-        .iter()
-        .filter_map(|entry| Some(Flaw { place: entry.place.clone(), message: entry.flaw.clone()? }))
-        .collect();
+    let of_entries =
+        entries.iter().filter_map(|entry| Some(Flaw { place: entry.place.clone(), message: entry.flaw.clone()? }));
+    let mut flaws: Vec<Flaw> = of_entries.chain(collisions).collect();
+    flaws.sort();
     if !flaws.is_empty() {
         return Err(flawed(&flaws));
     }
@@ -57,8 +84,9 @@ pub(super) fn check(args: Check, out: Out) -> Ended {
             &json!({ "event": "check", "entries": entries.len(), "targets": targets.len(), "warnings": warnings }),
         )?;
     } else {
-        let (entries, targets) = (count(entries.len() as u64), count(targets.len() as u64));
-        out.result(&format!("Sound: {entries} entries for {targets} target(s)"))?;
+        let of = |n: usize, one, many| format!("{} {}", count(n as u64), if n == 1 { one } else { many });
+        let (entries, targets) = (of(entries.len(), "entry", "entries"), of(targets.len(), "target", "targets"));
+        out.result(&format!("Sound: {entries} for {targets}"))?;
     }
     Ok(Exit::Done)
 }
