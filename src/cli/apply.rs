@@ -1,8 +1,9 @@
 //! `apply`: exactly what a plan says, or nothing.
 
+use std::collections::HashSet;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use serde_json::json;
 
@@ -11,11 +12,11 @@ use crate::flow::apply::record::{Record, RecordError};
 use crate::flow::apply::{self, Applied, End, Settings};
 use crate::flow::cancel::Cancel;
 use crate::journal::JournalError;
-use crate::model::event::Watch;
+use crate::model::event::{Event, Watch};
 use crate::model::exit::Exit;
 use crate::model::row::{Outcome, Row, Tally};
 use crate::model::step::digest_text;
-use crate::model::text::{bytes as size, count, escape};
+use crate::model::text::{bytes as size, count};
 use crate::plan::file::Plan;
 use crate::report::tally;
 
@@ -23,6 +24,7 @@ use super::args::{Apply, Global, Writes};
 use super::out::Out;
 use super::reach::{Reach, Stores};
 use super::show::read;
+use super::watch::problem;
 use super::{Ended, Failure, signal};
 
 /// So many moved or unfinished entries are listed on standard error; all are in the report.
@@ -89,9 +91,10 @@ pub(super) async fn carry_out(
     let record = Record::open(report, &digest, fresh_run_id).map_err(cannot_open)?;
     let record = Arc::new(record);
     let stores = stores.into_iter().map(|(name, (_, store))| (name, store)).collect();
+    let told = Arc::new(Told { watch, entries: Mutex::default() });
+    let watch = Arc::clone(&told) as Arc<dyn Watch>;
     let Applied { end, tally: _ } =
-        apply::apply(plan, stores, Arc::clone(&record), settings, Arc::clone(&watch), cancel.clone()).await;
-    drop(watch);
+        apply::apply(plan, stores, Arc::clone(&record), settings, watch, cancel.clone()).await;
     let record = Arc::into_inner(record).ok_or_else(|| {
         Failure::new(Exit::Incomplete, "a task still holds the report: a fault of noclobber; please report it")
     })?;
@@ -119,7 +122,7 @@ pub(super) async fn carry_out(
             })?;
             let tally = tally(&rows);
             let (exit, why) = exit_of(&end, &tally);
-            tell_unfinished(&end, &rows, out);
+            tell_unfinished(&end, &rows, &told, out);
             Ok(Finished { exit, tally, why, report: Some(report.to_owned()) })
         }
     }
@@ -169,12 +172,40 @@ fn exit_of(end: &End, tally: &Tally) -> (Exit, Option<String>) {
             (Exit::Interrupted, Some("interrupted; the same command again goes on from here".to_owned()))
         }
         // The last two never come here: they have no finished report.
-        End::Finished | End::Refused(_) | End::Ledger(..) => (Exit::Incomplete, None),
+        End::Finished | End::Refused(_) | End::Ledger(..) => {
+            let (problems, rows) = (count(problems), count(tally.rows()));
+            (Exit::Incomplete, Some(format!("incomplete: {problems} of {rows} entries not done; the report says why")))
+        }
     }
 }
 
-/// Lists what moved or did not end well. The report has it all; this is for the eye that is on the terminal.
-fn tell_unfinished(end: &End, rows: &[Row], out: Out) {
+/// Remembers whose rows were told as they happened.
+struct Told {
+    watch: Arc<dyn Watch>,
+    entries: Mutex<HashSet<u64>>,
+}
+
+impl Told {
+    fn has(&self, row: &Row) -> bool {
+        // What the plan refused is not told as it is booked: nothing happens there.
+        row.outcome != Outcome::Refused
+            && self.entries.lock().unwrap_or_else(PoisonError::into_inner).contains(&row.entry)
+    }
+}
+
+impl Watch for Told {
+    fn tell(&self, event: Event<'_>) {
+        if let Event::Row(row) = event
+            && !row.outcome.is_success()
+        {
+            self.entries.lock().unwrap_or_else(PoisonError::into_inner).insert(row.entry);
+        }
+        self.watch.tell(event);
+    }
+}
+
+/// Lists what moved or did not end well and was not told yet: an earlier attempt's rows, and what the plan refused.
+fn tell_unfinished(end: &End, rows: &[Row], told: &Told, out: Out) {
     let shown = |row: &&Row| match end {
         End::Stale(_) => row.outcome == Outcome::Stale,
         End::Finished | End::ServerIgnoresConditions(_) | End::Stopped(_) | End::Interrupted => {
@@ -182,17 +213,12 @@ fn tell_unfinished(end: &End, rows: &[Row], out: Out) {
         }
         End::Refused(_) | End::Ledger(..) => false,
     };
-    let problems: Vec<&Row> = rows.iter().filter(shown).collect();
-    let mut text = String::new();
+    let problems: Vec<&Row> = rows.iter().filter(shown).filter(|row| !told.has(row)).collect();
     for row in problems.iter().take(LISTED) {
-        let message = if row.message.is_empty() { String::new() } else { format!(": {}", escape(&row.message)) };
-        let _ = write!(text, "\n  {} {} {}{message}", row.outcome, escape(&row.place), escape(&row.key));
+        out.note(&problem(row));
     }
     if problems.len() > LISTED {
-        let _ = write!(text, "\n  and {} more; the report has them all", count((problems.len() - LISTED) as u64));
-    }
-    if !text.is_empty() {
-        out.note(text.trim_start_matches('\n'));
+        out.note(&format!("and {} more; the report has them all", count((problems.len() - LISTED) as u64)));
     }
 }
 

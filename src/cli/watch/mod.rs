@@ -87,9 +87,15 @@ impl Problems {
     }
 }
 
-fn problem(row: &Row) -> String {
-    let Row { outcome, place, bucket, key, message, .. } = row;
-    let why = if message.is_empty() { &row.error_code } else { message };
+/// A row that did not end well, on one line.
+pub(super) fn problem(row: &Row) -> String {
+    let Row { outcome, place, bucket, key, message, rule, reason, .. } = row;
+    let refused = format!("overwrite: {rule} does not allow it ({reason})");
+    let why = match outcome {
+        _ if !message.is_empty() => message,
+        Outcome::Refused => &refused,
+        _ => &row.error_code,
+    };
     escape(&format!("{outcome}: {place}: s3://{bucket}/{key}: {why}")).into_owned()
 }
 

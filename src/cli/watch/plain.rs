@@ -43,6 +43,8 @@ impl<W: Write + Send> Watch for Plain<W> {
         let Inner { to, meters } = &mut *inner;
         let meter = |meters: &mut Vec<Meter>, phase| meters.iter().position(|meter| meter.phase == phase);
         let line = match event {
+            // Nothing to do is not worth a line.
+            Event::Begin { files: 0, .. } => None,
             Event::Begin { phase, files, bytes } => {
                 meters.retain(|meter| meter.phase != phase);
                 meters.push(Meter::begin(phase, files, bytes, now));
