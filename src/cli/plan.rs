@@ -75,15 +75,29 @@ pub(super) async fn draw(
     Ok(Drawn { plan, bytes, stores, requests })
 }
 
-/// Writes a plan file whole or not at all. A plan may be replaced by a newer one; anything else under that name is left
-/// alone.
-pub(super) fn write(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
-    let name = path.display();
+/// Whether a plan may be written there: in a folder that is there, over nothing or over a plan. Anything else under
+/// that name is left alone.
+fn may_write(path: &Path) -> Result<(), Failure> {
+    let (name, folder) = (path.display(), folder_of(path));
+    if !folder.is_dir() {
+        let text = format!("{}: no such folder; make it first, or name another file", folder.display());
+        return Err(Failure::new(Exit::Usage, text));
+    }
     if path.exists() && !is_plan(path) {
         let text = format!("{name} is there already and is no noclobber plan: it is left alone; name another file");
         return Err(Failure::new(Exit::Usage, text));
     }
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    Ok(())
+}
+
+fn folder_of(path: &Path) -> &Path {
+    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+/// Writes a plan file whole or not at all. A plan may be replaced by a newer one.
+pub(super) fn write(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
+    may_write(path)?;
+    let (name, folder) = (path.display(), folder_of(path));
     let written = || -> std::io::Result<()> {
         let mut file = tempfile::Builder::new().prefix(".noclobber-plan-").tempfile_in(folder)?;
         if is_compressed(path) {
@@ -138,6 +152,8 @@ pub(super) fn tell(plan: &file::Plan, requests: u64, path: Option<&Path>, out: O
 }
 
 pub(super) async fn plan(global: &Global, args: args::Plan, out: Out) -> Ended {
+    // Before the hours that hashing may take.
+    args.output.as_deref().map_or(Ok(()), may_write)?;
     let cancel = Cancel::default();
     signal::heed(&cancel, out);
     let reach = Reach::begin(global).await?;
@@ -158,13 +174,13 @@ pub(super) async fn plan(global: &Global, args: args::Plan, out: Out) -> Ended {
         out.note(&format!("Looked at {keys} keys with {} requests.", count(requests)));
         out.result(&render(&plan, detail(args.all), &out.paint()))?;
         if let Some(path) = &args.output {
-            let next = if is_refused {
-                "It may be shown, but not applied as it is."
+            let name = path.display();
+            let sandbox = global.sandbox.as_ref().map(|dir| format!(" --sandbox {}", dir.display()));
+            out.note(&if is_refused {
+                format!("Written to {name}. It may be shown, but not applied as it is.")
             } else {
-                "Apply it with: noclobber apply"
-            };
-            let name = if is_refused { String::new() } else { format!(" {}", path.display()) };
-            out.note(&format!("Written to {}. {next}{name}", path.display()));
+                format!("Written to {name}. Apply it with: noclobber apply {name}{}", sandbox.unwrap_or_default())
+            });
         }
     }
     Ok(if is_refused {
