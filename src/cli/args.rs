@@ -88,7 +88,7 @@ pub struct Inputs {
     #[arg(long, value_name = "DIR")]
     pub base: Option<PathBuf>,
     /// What {{ date }} stands for, YYYY-MM-DD; today in UTC if not given
-    #[arg(long, value_name = "DATE")]
+    #[arg(long, value_name = "DATE", value_parser = parse_date)]
     pub date: Option<jiff::civil::Date>,
     /// What {{ var.NAME }} stands for; may be given several times
     #[arg(long = "var", value_name = "NAME=VALUE", value_parser = parse_var)]
@@ -294,6 +294,10 @@ pub struct Completions {
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  noclobber man > noclobber.1")]
 pub struct Man {}
+
+fn parse_date(text: &str) -> Result<jiff::civil::Date, String> {
+    text.parse().map_err(|_| "expected YYYY-MM-DD, such as 2026-01-31".to_owned())
+}
 
 fn parse_var(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {

@@ -29,6 +29,9 @@ pub(super) fn init(args: &Init, out: Out) -> Ended {
         Err(error) if error.kind() == ErrorKind::AlreadyExists => {
             Err(Failure::new(Exit::Usage, format!("{name} is there already and is left alone; name another file")))
         }
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            Err(Failure::new(Exit::Usage, format!("{name}: its folder does not exist; make it first")))
+        }
         Err(error) => Err(Failure::new(Exit::CouldNotRun, format!("{name}: {error}"))),
     }
 }

@@ -1,6 +1,7 @@
 //! `report`: a report, rendered for a ticket.
 
 use std::fs::File;
+use std::io::ErrorKind;
 
 use crate::model::exit::Exit;
 use crate::report::csv::{self, Tail};
@@ -13,7 +14,10 @@ use super::{Ended, Failure};
 
 pub(super) fn report(args: &Report, out: Out) -> Ended {
     let name = args.report.display().to_string();
-    let file = File::open(&args.report).map_err(|error| Failure::new(Exit::CouldNotRun, format!("{name}: {error}")))?;
+    let file = File::open(&args.report).map_err(|error| match error.kind() {
+        ErrorKind::NotFound => Failure::new(Exit::BadInput, format!("{name}: does not exist")),
+        _ => Failure::new(Exit::CouldNotRun, format!("{name}: {error}")),
+    })?;
     // A report that is still being written may end in the middle of a row.
     let tail = if args.report.extension().is_some_and(|extension| extension == "partial") {
         Tail::MayBeTorn

@@ -1,7 +1,7 @@
 //! `show`: a plan for its reviewer.
 
 use std::fs::File;
-use std::io::{BufReader, Read};
+use std::io::{BufReader, ErrorKind, Read, Seek as _};
 use std::path::Path;
 
 use serde_json::json;
@@ -18,6 +18,9 @@ use super::{Ended, Failure};
 /// Groups of harmless steps longer than this are folded.
 const FOLD_FROM: usize = 50;
 
+/// How every zstd frame begins (RFC 8878).
+const ZSTD_MAGIC: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
+
 pub(super) fn detail(all: bool) -> Detail {
     if all { Detail::All } else { Detail::Fold(FOLD_FROM) }
 }
@@ -31,8 +34,20 @@ pub(super) fn is_compressed(path: &Path) -> bool {
 /// refuses any other plan.
 pub(super) fn read(path: &Path, expect: Option<&str>) -> Result<Plan, Failure> {
     let name = path.display().to_string();
-    let could_not = |error: std::io::Error| Failure::new(Exit::CouldNotRun, format!("{name}: {error}"));
-    let file = File::open(path).map_err(could_not)?;
+    let could_not = |error: std::io::Error| match error.kind() {
+        ErrorKind::NotFound => {
+            let text = format!("{name}: does not exist; make a plan with `noclobber plan MANIFEST -o FILE`");
+            Failure::new(Exit::BadInput, text)
+        }
+        _ => Failure::new(Exit::CouldNotRun, format!("{name}: {error}")),
+    };
+    let mut file = File::open(path).map_err(could_not)?;
+    let mut magic = [0; 4];
+    if is_compressed(path) && !file.read_exact(&mut magic).is_ok_and(|()| magic == ZSTD_MAGIC) {
+        let text = format!("{name}: its name ends in .zst, but it is not compressed with zstd: give it its right name");
+        return Err(Failure::new(Exit::BadInput, text));
+    }
+    file.rewind().map_err(could_not)?;
     let reader: Box<dyn Read> =
         if is_compressed(path) { Box::new(zstd::Decoder::new(file).map_err(could_not)?) } else { Box::new(file) };
     let plan = file::read(BufReader::with_capacity(1 << 20, reader), &name)
