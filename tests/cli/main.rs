@@ -1,0 +1,13 @@
+//! What a person sees: exit code, standard output and standard error of whole sessions, side by side. Every word that
+//! can be predicted stands in a snapshot; times, ids and digests are redacted.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod flaws;
+mod manifests;
+mod refusals;
+mod session;
+#[path = "../support/mod.rs"]
+mod support;
+mod usage;
+mod verbs;
