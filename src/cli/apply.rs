@@ -88,6 +88,7 @@ pub(super) async fn carry_out(
     out: Out,
 ) -> Result<Finished, Failure> {
     let digest = digest_text(&plan.footer.digest);
+    let settle_only = settings.settle_only;
     let record = Record::open(report, &digest, fresh_run_id).map_err(cannot_open)?;
     let record = Arc::new(record);
     let stores = stores.into_iter().map(|(name, (_, store))| (name, store)).collect();
@@ -112,6 +113,15 @@ pub(super) async fn carry_out(
             }
             let text = format!("{error}\nNothing more was started. Make room and apply again: it goes on from here");
             Err(Failure::new(Exit::Incomplete, text))
+        }
+        // Who only settles, and cannot, leaves everything as it was found: the journal is all that is known.
+        end if settle_only && !matches!(end, End::Finished) => {
+            let why = match end {
+                End::Stopped(cause) => cause.to_string(),
+                End::Interrupted => return Err(Failure::new(Exit::Interrupted, "interrupted")),
+                other => format!("{other:?}"),
+            };
+            Err(Failure::new(Exit::CouldNotRun, why))
         }
         end => {
             let rows = record.finish(plan.footer.counts.steps()).map_err(|error| {

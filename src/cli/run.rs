@@ -10,7 +10,9 @@ use crate::flow::apply::Settings;
 use crate::flow::cancel::Cancel;
 use crate::model::exit::Exit;
 use crate::model::step::digest_text;
+use crate::plan::file::Plan;
 use crate::plan::text::render;
+use crate::store::Store as _;
 
 use super::apply::{Finished, carry_out, conclude, settings};
 use super::args::{Global, Run};
@@ -79,18 +81,16 @@ async fn settle_earlier(folder: &Folder, reach: &Reach, cancel: &Cancel, out: Ou
         return Ok(());
     }
     out.note("An earlier run here did not finish: settling what it left in doubt.");
-    let plan = read(&folder.file(PLAN), None)?;
-    let stores = reach.connect_all(&plan.header.targets).await.map_err(|failure| {
+    let settled = settle(folder, reach, cancel, out).await;
+    let (plan, finished) = settled.map_err(|failure| {
         let name = folder.path.display();
         let text = format!(
-            "an earlier run in {name} was killed, and what it left in doubt cannot be settled: {}. Make its bucket \
-             reachable, or move {name} away to go on without",
+            "an earlier run in {name} was killed, and what it left in doubt cannot be settled: {}. Nothing was started. \
+             Mend that and run again, or move {name} away to go on without",
             failure.text
         );
         Failure::new(failure.exit, text)
     })?;
-    let settings = Settings { settle_only: true, partial: true, ..Settings::new(PathBuf::from(&plan.header.base)) };
-    let finished = carry_out(&plan, stores, &folder.file(REPORT), settings, out.watch(), cancel, out).await?;
     if cancel.is_set() {
         return Err(Failure::new(Exit::Interrupted, "interrupted"));
     }
@@ -101,6 +101,19 @@ async fn settle_earlier(folder: &Folder, reach: &Reach, cancel: &Cancel, out: Ou
         "planned": plan.footer.counts,
         "tally": finished.tally,
     }))
+}
+
+async fn settle(folder: &Folder, reach: &Reach, cancel: &Cancel, out: Out) -> Result<(Plan, Finished), Failure> {
+    let plan = read(&folder.file(PLAN), None)?;
+    let stores = reach.connect_all(&plan.header.targets).await?;
+    for (target, store) in stores.values() {
+        // Wrong keys would answer every look like a missing permission.
+        let access = store.access().await;
+        access.map_err(|error| Failure::new(Exit::CouldNotRun, format!("target {}: {error}", target.name)))?;
+    }
+    let settings = Settings { settle_only: true, partial: true, ..Settings::new(PathBuf::from(&plan.header.base)) };
+    let finished = carry_out(&plan, stores, &folder.file(REPORT), settings, out.watch(), cancel, out).await?;
+    Ok((plan, finished))
 }
 
 /// A run's folder, locked while the run lasts.

@@ -214,6 +214,12 @@ impl<R: BufRead> Reader<R> {
             Action::Create if step.head.is_some() => Some("a create that names an object to replace"),
             Action::Replace if step.head.is_none() => Some("a replace that does not name what it replaces"),
             Action::Replace if !step.rule.may_replace() => Some("a replace under a rule that never replaces"),
+            Action::Create | Action::Replace if step.key.as_str().is_empty() || step.key.as_str().len() > 1024 => {
+                Some("a key that S3 cannot have")
+            }
+            Action::Replace if !step.head.as_ref().is_some_and(|head| is_exact(head.etag.as_str())) => {
+                Some("a replace whose ETag does not name one object")
+            }
             Action::Create | Action::Replace if !pinned => Some("a write without the checksum of what it writes"),
             Action::Create | Action::Replace | Action::Unchanged | Action::Keep | Action::Refuse | Action::Error => {
                 None
@@ -241,6 +247,11 @@ impl<R: BufRead> Reader<R> {
     fn damaged(&self, why: String) -> PlanError {
         PlanError::Damaged { name: self.name.clone(), line: self.line, why }
     }
+}
+
+/// Whether an ETag names exactly one object: `*`, a list or an empty one would match others (RFC 9110, section 13.1.1).
+fn is_exact(etag: &str) -> bool {
+    !etag.is_empty() && etag != "*" && etag.bytes().all(|byte| byte.is_ascii_graphic() && !matches!(byte, b'"' | b','))
 }
 
 /// Reads one line with its line feed; false at the end. A last line without one was cut short and is damage.

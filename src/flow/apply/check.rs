@@ -118,7 +118,7 @@ async fn look_at_all<'a, S: Store, L: Ledger>(
         match looked {
             None => return Err(halt(End::Interrupted, "the run was interrupted before it")),
             Some(Ok(verdict)) => verdicts.push((step, verdict)),
-            Some(Err(error)) if run.settings.partial && !error.stop => {
+            Some(Err(error)) if run.settings.partial && !run.settings.settle_only && !error.stop => {
                 if let Some(mut row) = run.blank(step) {
                     // What an earlier attempt may have stored has not failed because nobody could look.
                     let in_doubt = run.ledger.is_in_doubt(step.n);
@@ -172,6 +172,15 @@ async fn verdict<S: Store, L: Ledger>(run: &Arc<Run<S, L>>, step: &Step) -> Resu
         let message = "stored by an earlier attempt of this run; found by its write id";
         tell_done(&mut row, step, Some(&head.etag), head.version.as_ref(), message);
         return Ok(Verdict::Ended(Box::new(row)));
+    }
+    if in_doubt && remote == Remote::Unseen {
+        let mut row = ended(run, step, &id);
+        row.outcome = Outcome::Unknown;
+        "an earlier attempt may have stored it; HEAD is answered with 403, so nobody can tell"
+            .clone_into(&mut row.message);
+        // A create may be sent again: its condition protects what may be there, even a write of our own.
+        let again = step.head.is_none() && !run.settings.settle_only;
+        return Ok(if again { Verdict::InDoubt } else { Verdict::Ended(Box::new(row)) });
     }
     if let Some(how) = remote_moved(step, &remote) {
         if !in_doubt {

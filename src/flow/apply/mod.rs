@@ -363,7 +363,7 @@ async fn preflight<S: Store, L: Ledger>(
     if !run.settings.preflight && !run.ledger.is_resumed() {
         return Ok(in_doubt);
     }
-    abort_earlier(run, writes).await;
+    abort_earlier(run, writes).await?;
     let doubtful: Vec<&Step> = writes.iter().copied().filter(|step| run.ledger.is_in_doubt(step.n)).collect();
     let writes = if run.settings.settle_only { &doubtful } else { writes };
     let mut moved = Vec::new();
@@ -400,15 +400,18 @@ async fn preflight<S: Store, L: Ledger>(
 
 /// Aborts the uploads that an attempt which was killed left behind: they are billed, and once they are gone none of
 /// them can be completed behind our back.
-async fn abort_earlier<S: Store, L: Ledger>(run: &Arc<Run<S, L>>, writes: &[&Step]) {
+async fn abort_earlier<S: Store, L: Ledger>(run: &Arc<Run<S, L>>, writes: &[&Step]) -> Result<(), Halt> {
     let left = run.ledger.uploads();
     for (n, upload) in left {
-        if let Some(step) = writes.iter().find(|step| step.n == n)
-            && let Some((_, store)) = run.store(step)
-        {
-            parts::abort(run, store, step, &UploadId(upload)).await;
+        let Some(step) = writes.iter().find(|step| step.n == n) else { continue };
+        let Some((_, store)) = run.store(step) else { continue };
+        let aborted = parts::abort(run, store, step, &UploadId(upload)).await;
+        // Who only settles has the journal to lose, which alone knows of the upload.
+        if let (Err(error), true) = (aborted, run.settings.settle_only) {
+            return Err(halt(End::Stopped(error.cause), "what was left in doubt could not be settled"));
         }
     }
+    Ok(())
 }
 
 /// Runs the stages in order; a stage starts only when all before it fully succeeded. A step without a stage belongs to

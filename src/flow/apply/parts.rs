@@ -15,7 +15,7 @@ use crate::model::digest::{Checksum, Sha256};
 use crate::model::event::{Event, Phase};
 use crate::model::part::{MIB, part_count};
 use crate::model::step::Step;
-use crate::model::write::{Cause, Object, PutError, Refusal};
+use crate::model::write::{Cause, LookError, Object, PutError, Refusal};
 use crate::store::{Part, PartTaken, Store, UploadId};
 
 use super::ledger::Ledger;
@@ -46,7 +46,8 @@ pub(super) async fn prepare<S: Store, L: Ledger>(
     if let Err(error) = run.ledger.upload(step.n, &object.key, &upload.0) {
         let cause = error.to_string();
         run.stop(End::Ledger(error, Vec::new()));
-        abort(run, store, step, &upload).await;
+        // Told already, where it fails.
+        let _ = abort(run, store, step, &upload).await;
         return Err(refused(Refusal::Failed, "Journal", &cause));
     }
     let sent = match send_all(run, store, step, object, &upload, part_bytes).await {
@@ -58,19 +59,26 @@ pub(super) async fn prepare<S: Store, L: Ledger>(
         ),
         Err(error) => error,
     };
-    abort(run, store, step, &upload).await;
+    let _ = abort(run, store, step, &upload).await;
     Err(sent)
 }
 
 /// Aborts an upload. A failure is told, not hidden: what is left behind is billed.
-pub(super) async fn abort<S: Store, L: Ledger>(run: &Run<S, L>, store: &Arc<S>, step: &Step, upload: &UploadId) {
-    if let Err(error) = store.abort(&step.key, upload).await {
+pub(super) async fn abort<S: Store, L: Ledger>(
+    run: &Run<S, L>,
+    store: &Arc<S>,
+    step: &Step,
+    upload: &UploadId,
+) -> Result<(), LookError> {
+    let aborted = store.abort(&step.key, upload).await;
+    if let Err(error) = &aborted {
         let text = format!(
             "{}: {}: the unfinished upload {} could not be aborted and is billed until it is: {error}",
             step.place, step.key, upload.0
         );
         run.watch.tell(Event::Warning(&text));
     }
+    aborted
 }
 
 /// The SHA-256 of the parts' SHA-256s, as S3 makes it.

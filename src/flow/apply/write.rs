@@ -170,7 +170,7 @@ impl<S: Store, L: Ledger> Attempt<'_, S, L> {
             Ok(_) => {}
             // A conflict spoils the upload: S3 wants it begun anew, parts and all.
             Err(PutError::Refused(Refusal::Conflict | Refusal::NoSuchUpload, _)) => {
-                parts::abort(self.run, self.store, self.step, &prepared.upload).await;
+                let _ = parts::abort(self.run, self.store, self.step, &prepared.upload).await;
             }
             Err(_) => self.prepared = Some(prepared),
         }
@@ -183,7 +183,7 @@ impl<S: Store, L: Ledger> Attempt<'_, S, L> {
         if let Some(prepared) = self.prepared.take()
             && !done
         {
-            parts::abort(self.run, self.store, self.step, &prepared.upload).await;
+            let _ = parts::abort(self.run, self.store, self.step, &prepared.upload).await;
         }
     }
 

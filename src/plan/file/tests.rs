@@ -134,7 +134,9 @@ fn a_file_that_is_no_plan_is_told_so() {
 #[test]
 fn a_step_that_could_write_more_than_it_says_is_refused_even_with_a_right_digest() {
     let text = String::from_utf8(plan()).unwrap();
-    let edits: [(&str, &str, &str); 7] = [
+    let edits: [(&str, &str, &str); 9] = [
+        ("\"etag\":\"abc\"", "\"etag\":\"*\"", "p.jsonl:3: a replace whose ETag does not name one object"),
+        ("\"key\":\"b\"", "\"key\":\"\"", "p.jsonl:3: a key that S3 cannot have"),
         ("\"action\":\"create\"", "\"action\":\"replace\"", "p.jsonl:2: a replace that does not name what it replaces"),
         ("\"action\":\"replace\"", "\"action\":\"create\"", "p.jsonl:3: a create that names an object to replace"),
         ("\"n\":2", "\"n\":3", "p.jsonl:3: step 3 where step 2 belongs"),
