@@ -18,7 +18,7 @@
 //! # One entry's walk
 //!
 //! Forward only: [`manifest`] reads what a person wrote; `local::find` finds its files and [`flow::survey::gather`]
-//! makes entries of them; [`flow::survey`] looks through a [`store`] and hashes what [`plan::compare`] needs;
+//! makes entries of them; [`flow::survey`] looks through a [`store`] and hashes what [`plan::compare`](fn@plan::compare) needs;
 //! [`plan::diff`](fn@plan::diff) decides, [`plan::draw`](fn@plan::draw) writes the step down, [`plan::file`] keeps it.
 //! Then, perhaps days later: [`plan::file`] reads it back, [`flow::apply`] looks again and writes through the [`store`],
 //! [`guard`] says what each answer means, [`journal`] keeps the row through a crash, and [`report`] shows it.

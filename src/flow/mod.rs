@@ -2,5 +2,6 @@
 
 pub mod apply;
 pub mod cancel;
+mod list;
 pub mod survey;
 pub mod time;

@@ -1,6 +1,6 @@
 //! Reads what a person wrote into checked entries. Pure.
 //!
-//! `read` goes from text to a [`Manifest`] or to every flaw in it, by line: [`tree`] parses, [`shape`] and [`fields`] say
+//! `read` goes from text to a [`Manifest`] or to every flaw in it, by line: `tree` parses, `shape` and `fields` say
 //! what may stand where, serde decodes what is sound. Files are looked for, and templates rendered, by `flow::survey::gather`.
 
 pub mod claims;

@@ -1,14 +1,17 @@
 //! The preflight: is the world still as it was reviewed? Nothing is written here.
 
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 
 use futures_util::{StreamExt as _, stream};
 
+use crate::flow::list::{Effort, list};
 use crate::flow::time::mtime_text;
 use crate::local::{self, FileError};
 use crate::model::digest::Checksum;
+use crate::model::entry::Key;
 use crate::model::event::{Event, Phase};
 use crate::model::head::{Head, Remote};
 use crate::model::local::{Pinned, Wanted};
@@ -16,7 +19,7 @@ use crate::model::row::{Outcome, Row};
 use crate::model::step::{Action, Step};
 use crate::model::write::{LookError, WriteId};
 use crate::plan::file::Plan;
-use crate::store::Store;
+use crate::store::{Listed, Store};
 
 use super::ledger::Ledger;
 use super::write::{found_in_versions, guard_of, tell_done};
@@ -109,8 +112,13 @@ async fn look_at_all<'a, S: Store, L: Ledger>(
     idle: &[&Step],
 ) -> Result<Vec<(&'a Step, Verdict)>, Halt> {
     let tell = || run.watch.tell(Event::Advance { phase: Phase::Checking, files: 1, bytes: 0 });
+    let listings = listings(run, writes.iter().copied().chain(idle.iter().copied())).await;
+    let listings = &listings;
     let mut looks = stream::iter(writes.iter().copied())
-        .map(|step| async move { (step, if run.is_over() { None } else { Some(verdict(run, step).await) }) })
+        .map(|step| async move {
+            let listed = listings.get(&*step.target).map(|listing| listing.of(step));
+            (step, if run.is_over() { None } else { Some(verdict(run, step, listed).await) })
+        })
         .buffer_unordered(LOOKS);
     let mut verdicts = Vec::with_capacity(writes.len());
     while let Some((step, looked)) = looks.next().await {
@@ -138,7 +146,10 @@ async fn look_at_all<'a, S: Store, L: Ledger>(
     verdicts.sort_unstable_by_key(|(step, _)| step.n);
 
     let mut looks = stream::iter(idle.iter().copied())
-        .map(|step| async move { (step, if run.is_over() { None } else { idle_warning(run, step).await }) })
+        .map(|step| async move {
+            let listed = listings.get(&*step.target).map(|listing| listing.of(step));
+            (step, if run.is_over() { None } else { idle_warning(run, step, listed).await })
+        })
         .buffer_unordered(LOOKS);
     while let Some((step, warning)) = looks.next().await {
         tell();
@@ -149,11 +160,56 @@ async fn look_at_all<'a, S: Store, L: Ledger>(
     Ok(verdicts)
 }
 
-async fn verdict<S: Store, L: Ledger>(run: &Arc<Run<S, L>>, step: &Step) -> Result<Verdict, LookError> {
+/// What a LIST that was read to its end says of the keys of one target.
+struct Whole(HashMap<Key, Listed>);
+
+/// What it says of one key.
+enum Told<'a> {
+    Absent,
+    There(&'a Listed),
+}
+
+impl Whole {
+    fn of(&self, step: &Step) -> Told<'_> {
+        self.0.get(&step.key).map_or(Told::Absent, Told::There)
+    }
+}
+
+/// Lists each target where that is cheaper than a HEAD for each of its steps. Replaces are left out: they get a HEAD in
+/// any case, for the version id.
+async fn listings<'a, S: Store, L: Ledger>(
+    run: &Run<S, L>,
+    steps: impl Iterator<Item = &'a Step>,
+) -> HashMap<&'a str, Whole> {
+    let mut by_target: HashMap<&str, HashSet<&Key>> = HashMap::new();
+    for step in steps.filter(|step| step.action != Action::Replace) {
+        by_target.entry(&*step.target).or_default().insert(&step.key);
+    }
+    let mut wholes = HashMap::new();
+    for (name, keys) in by_target {
+        let Some((_, store)) = run.targets.get(name) else { continue };
+        let listing = list(&**store, &keys, Effort::WhileCheaper, &run.cancel, |_| {}).await;
+        if listing.is_complete {
+            let found = listing.found.into_iter().map(|listed| (listed.key.clone(), listed));
+            wholes.insert(name, Whole(found.collect()));
+        }
+    }
+    wholes
+}
+
+async fn verdict<S: Store, L: Ledger>(
+    run: &Arc<Run<S, L>>,
+    step: &Step,
+    listed: Option<Told<'_>>,
+) -> Result<Verdict, LookError> {
     let Some((_, store)) = run.store(step) else { return Ok(Verdict::Ready) };
-    let remote = store.head(&step.key).await?;
-    let id = WriteId::new(run.ledger.run_id(), step.n);
     let in_doubt = run.ledger.is_in_doubt(step.n);
+    // What is there, and what is to be replaced, is looked at properly.
+    let remote = match listed {
+        Some(Told::Absent) if step.head.is_none() => Remote::Absent,
+        Some(Told::Absent | Told::There(_)) | None => store.head(&step.key).await?,
+    };
+    let id = WriteId::new(run.ledger.run_id(), step.n);
     if let Remote::Present(head) = &remote
         && head.write_id.as_deref() == Some(&id.0)
     {
@@ -262,9 +318,15 @@ fn source_moved(path: &Path, pinned: &Pinned) -> Option<How> {
 }
 
 /// What changed under a step that writes nothing.
-async fn idle_warning<S: Store, L: Ledger>(run: &Run<S, L>, step: &Step) -> Option<String> {
+async fn idle_warning<S: Store, L: Ledger>(run: &Run<S, L>, step: &Step, listed: Option<Told<'_>>) -> Option<String> {
     let (_, store) = run.store(step)?;
     let seen = step.head.as_ref()?;
+    if let Some(Told::There(listed)) = listed
+        && listed.etag == seen.etag
+        && listed.size == seen.size
+    {
+        return None;
+    }
     match store.head(&step.key).await {
         Ok(Remote::Present(head)) if seen.is(&head) => None,
         Ok(Remote::Present(head)) => Some(format!("{} in the plan, but {}", step.action, How::ChangedSince(head))),

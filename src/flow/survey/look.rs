@@ -1,9 +1,4 @@
 //! Heads by HEAD or by LIST, whichever costs less.
-//!
-//! A LIST page of 1,000 keys costs about as much as 12.5 HEADs (S3's prices: $0.005 against $0.0004 a thousand). Pages
-//! are read only while they stay cheaper than asking for each wanted key; when there are too many strangers under the
-//! prefix, the rest is asked for by HEAD. The order of the pages is never relied on, so only a listing that was read to
-//! its end proves an absence.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -11,6 +6,7 @@ use std::sync::Arc;
 use futures_util::{StreamExt as _, stream};
 
 use crate::flow::cancel::Cancel;
+use crate::flow::list::{Effort, list};
 use crate::model::entry::{Entry, Key, Properties};
 use crate::model::event::{Event, Phase, Watch};
 use crate::model::head::{Encryption, Head, HeldChecksums, Remote};
@@ -27,9 +23,6 @@ pub enum Discovery {
     List,
     Head,
 }
-
-/// What a LIST page costs, in HEADs.
-const PAGE_COSTS_HEADS: f64 = 12.5;
 
 type Looked = (usize, Result<Remote, String>);
 
@@ -51,16 +44,17 @@ pub(super) async fn look<S: Store>(
     let mut looked = Vec::with_capacity(which.len());
     for (name, mut which) in by_target {
         let Some((_, store)) = targets.get(name) else { continue };
-        if settings.discovery != Discovery::Head && worth_listing(settings.discovery, which.len()) {
-            which = by_list(entries, which, &**store, settings.discovery, watch, cancel, requests, &mut looked).await;
+        let effort = match settings.discovery {
+            Discovery::Auto => Some(Effort::WhileCheaper),
+            Discovery::List => Some(Effort::ToTheEnd),
+            Discovery::Head => None,
+        };
+        if let Some(effort) = effort {
+            which = by_list(entries, which, &**store, effort, watch, cancel, requests, &mut looked).await;
         }
         by_head(name, entries, &which, store, settings, watch, cancel, requests, &mut looked).await?;
     }
     Ok(looked)
-}
-
-fn worth_listing(discovery: Discovery, keys: usize) -> bool {
-    discovery == Discovery::List || keys as f64 > PAGE_COSTS_HEADS
 }
 
 /// Lists the keys' common prefix; gives back the entries that are still to be asked for one by one.
@@ -69,48 +63,25 @@ async fn by_list<S: Store>(
     entries: &[Entry],
     which: Vec<usize>,
     store: &S,
-    discovery: Discovery,
+    effort: Effort,
     watch: &Arc<dyn Watch>,
     cancel: &Cancel,
     requests: &mut u64,
     looked: &mut Vec<Looked>,
 ) -> Vec<usize> {
-    let prefix = common_prefix(which.iter().map(|at| entries[*at].key.as_str()));
     let mut waiting: HashMap<&Key, usize> = which.iter().map(|at| (&entries[*at].key, *at)).collect();
-    let mut found = Vec::new();
-    let mut after = None;
-    let mut spent = 0.0;
-    loop {
-        if cancel.is_set() {
-            break;
-        }
-        *requests += 1;
-        // A LIST that fails or is forbidden proves nothing; HEAD will say why.
-        let Ok(page) = store.list(prefix, after.as_deref()).await else { break };
-        spent += PAGE_COSTS_HEADS;
-        let before = found.len();
-        for listed in page.objects {
-            if let Some(at) = waiting.remove(&listed.key) {
-                found.push((at, Ok(Remote::Present(Box::new(head_of(listed))))));
-            }
-        }
-        let files = (found.len() - before) as u64;
-        watch.tell(Event::Advance { phase: Phase::Looking, files, bytes: 0 });
-        if page.next.is_none() {
-            // Read to its end: what was not listed is not there.
-            let files = waiting.len() as u64;
-            watch.tell(Event::Advance { phase: Phase::Looking, files, bytes: 0 });
-            looked.extend(waiting.drain().map(|(_, at)| (at, Ok(Remote::Absent))));
-            break;
-        }
-        after = page.next;
-        // Each page so far found `found` keys; when the pages cost more than the HEADs that they saved, they are not
-        // worth going on with.
-        if discovery == Discovery::Auto && spent > found.len() as f64 + PAGE_COSTS_HEADS * 4.0 {
-            break;
+    let tell = |files| watch.tell(Event::Advance { phase: Phase::Looking, files, bytes: 0 });
+    let listing = list(store, &waiting.keys().copied().collect(), effort, cancel, tell).await;
+    *requests += listing.requests;
+    for listed in listing.found {
+        if let Some(at) = waiting.remove(&listed.key) {
+            looked.push((at, Ok(Remote::Present(Box::new(head_of(listed))))));
         }
     }
-    looked.extend(found);
+    if listing.is_complete {
+        tell(waiting.len() as u64);
+        looked.extend(waiting.drain().map(|(_, at)| (at, Ok(Remote::Absent))));
+    }
     let mut rest: Vec<usize> = waiting.into_values().collect();
     rest.sort_unstable();
     rest
@@ -169,32 +140,5 @@ fn head_of(listed: Listed) -> Head {
         properties: Properties::default(),
         claim: None,
         write_id: None,
-    }
-}
-
-/// The longest prefix of all keys, cut at a character's boundary.
-fn common_prefix<'a>(mut keys: impl Iterator<Item = &'a str>) -> &'a str {
-    let Some(mut prefix) = keys.next() else { return "" };
-    for key in keys {
-        let mut same = prefix.bytes().zip(key.bytes()).take_while(|(a, b)| a == b).count();
-        while !prefix.is_char_boundary(same) {
-            same -= 1;
-        }
-        prefix = &prefix[..same];
-    }
-    prefix
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_common_prefix_never_cuts_a_character() {
-        assert_eq!(common_prefix([].into_iter()), "");
-        assert_eq!(common_prefix(["a/b"].into_iter()), "a/b");
-        assert_eq!(common_prefix(["a/b", "a/c"].into_iter()), "a/");
-        assert_eq!(common_prefix(["a/é", "a/è"].into_iter()), "a/");
-        assert_eq!(common_prefix(["x", "y"].into_iter()), "");
     }
 }
