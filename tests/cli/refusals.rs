@@ -83,10 +83,7 @@ fn a_folder_that_another_process_holds_is_not_shared() {
 #[test]
 fn rows_that_find_no_room_on_disk_are_printed_and_the_run_ends_with_5() {
     let session = Session::new();
-    for n in 0..30 {
-        session.write(&format!("many/{n}.txt"), "x\n");
-    }
-    session.write("many.yaml", "version: 1\nbucket: a-bucket\nendpoint: http://ENDPOINT\nentries:\n  - source: \"many/*.txt\"\n    key: \"{{ name }}\"\n");
+    many(&session);
     let server = Server::start(&session);
     let exports = &server.exports;
     let endpoint = exports[0].1.clone();
@@ -109,6 +106,67 @@ fn rows_that_find_no_room_on_disk_are_printed_and_the_run_ends_with_5() {
     let resumed = noclobber("apply plan.jsonl --concurrency 1", "");
     assert!(resumed.status.success(), "{resumed:?}");
     assert!(String::from_utf8_lossy(&resumed.stdout).starts_with("Done: 30 created"), "{resumed:?}");
+}
+
+#[test]
+fn what_a_broken_run_left_is_settled_by_the_next_one_or_left_as_it_is() {
+    let session = Session::new();
+    many(&session);
+    let server = Server::start(&session);
+    session.write("many.yaml", &session.read("many.yaml").replace("http://ENDPOINT", &server.exports[0].1));
+    let noclobber = |arguments: &str, limit: &str, secret: Option<&str>| {
+        let mut shell = Command::new("sh");
+        let script = format!("trap '' XFSZ; {limit} exec {} {arguments}", env!("CARGO_BIN_EXE_noclobber"));
+        shell.arg("-c").arg(script).env_clear().env("HOME", session.folder.path()).current_dir(session.folder.path());
+        shell.env("AWS_EC2_METADATA_DISABLED", "true").envs(server.exports.iter().skip(1).cloned());
+        shell.envs(secret.map(|secret| ("AWS_SECRET_ACCESS_KEY", secret))).output().unwrap()
+    };
+    let left = || {
+        let mut names: Vec<String> = std::fs::read_dir(session.folder.path().join("runs"))
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect();
+        names.sort();
+        names
+    };
+    std::fs::create_dir(session.folder.path().join("runs")).unwrap();
+    assert!(noclobber("plan many.yaml -o runs/plan.jsonl", "", None).status.success());
+    let broken = noclobber("apply runs/plan.jsonl --report runs/report.csv --concurrency 1", "ulimit -f 6;", None);
+    assert_eq!(broken.status.code(), Some(5), "{broken:?}");
+    let before = (left(), session.read("runs/report.csv.partial"), session.read("runs/report.csv.journal"));
+    assert!(before.0.contains(&"report.csv.journal".to_owned()), "{before:?}");
+
+    // Nobody can look: nothing is started, nothing is moved, and nothing is called settled.
+    let blind = noclobber("run many.yaml --out runs", "", Some("wrong"));
+    let said = String::from_utf8_lossy(&blind.stderr).into_owned();
+    assert_eq!(blind.status.code(), Some(1), "{said}");
+    assert!(said.contains("an earlier run in runs was killed") && said.contains("move runs away"), "{said}");
+    let journal = session.read("runs/report.csv.journal");
+    assert!(journal.starts_with(&before.2), "{journal}");
+    assert!(!left().contains(&"history".to_owned()));
+
+    let next = noclobber("run many.yaml --out runs", "", None);
+    assert!(next.status.success(), "{next:?}");
+    let history = session.folder.path().join("runs/history");
+    let runs: Vec<_> = std::fs::read_dir(history).unwrap().map(|entry| entry.unwrap().path()).collect();
+    assert_eq!(runs.len(), 1);
+    let settled = std::fs::read_to_string(runs[0].join("report.csv")).unwrap();
+    let fresh = session.read("runs/report.csv");
+    for n in 0..30 {
+        let key = format!(",{n}.txt,");
+        let row = |report: &str| report.lines().find(|line| line.contains(&key)).unwrap().to_owned();
+        // Stored by the broken run, and its row says so, or stored by the next one; never both, never neither.
+        let (then, now) = (row(&settled).contains(",created,"), row(&fresh).contains(",created,"));
+        assert!(then != now, "{}\n{}", row(&settled), row(&fresh));
+    }
+}
+
+/// Thirty small files for a server whose endpoint is filled in later.
+fn many(session: &Session) {
+    for n in 0..30 {
+        session.write(&format!("many/{n}.txt"), "x\n");
+    }
+    session.write("many.yaml", "version: 1\nbucket: a-bucket\nendpoint: http://ENDPOINT\nentries:\n  - source: \"many/*.txt\"\n    key: \"{{ name }}\"\n");
 }
 
 /// The sandbox of another process, killed with the test.

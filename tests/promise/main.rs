@@ -57,6 +57,8 @@ fn a_calm_apply_does_all_and_leaves_the_next_plan_nothing_to_do() {
         Box::pin(async move {
             let world = World::new(seed, Rates::calm());
             let plan = world.plan().await;
+            // The world's time stands still, so a second plan of it has the very same digest.
+            assert_eq!(world.plan().await, plan);
             let rows = world.apply(&plan, false).await.expect("a calm world is not stale");
             world.hold_the_promise(&plan, &rows);
             // An entry that the plan refused spoils its stage, and the next one is not begun.
