@@ -52,7 +52,7 @@ pub fn draw(n: u64, entry: &Entry, drawing: Drawing<'_>) -> Step {
         Drawing::Seen { local, mtime, remote, trust_metadata } => (local, mtime, remote, trust_metadata),
     };
     let others = match remote {
-        Remote::Present(head) => differing(&entry.properties, head),
+        Remote::Present(head) => differing(&entry.properties, head, entry.compare),
         Remote::Absent | Remote::Unseen => Vec::new(),
     };
     let Decision { action, reason, proof } =
@@ -101,9 +101,9 @@ fn note(action: Action, reason: Reason, entry: &Entry, others: &[&'static str]) 
     }
 }
 
-/// The properties that an upload would give the object and that it does not have now. Tags count where the head carries
-/// any; the ACL cannot be seen.
-fn differing(ours: &Properties, head: &Head) -> Vec<&'static str> {
+/// The properties that an upload would give the object and that it does not have now. Tags count where they were read,
+/// which is where the entry compares properties; the ACL cannot be seen.
+fn differing(ours: &Properties, head: &Head, compare: Compare) -> Vec<&'static str> {
     let theirs = &head.properties;
     let Properties {
         content_type,
@@ -132,6 +132,6 @@ fn differing(ours: &Properties, head: &Head) -> Vec<&'static str> {
     differ("storage_class", class(storage_class) != class(&theirs.storage_class));
     differ("sse", sse.is_some() && *sse != theirs.sse);
     differ("metadata", *metadata != theirs.metadata);
-    differ("tags", !theirs.tags.is_empty() && *tags != theirs.tags);
+    differ("tags", compare == Compare::Properties && *tags != theirs.tags);
     names
 }

@@ -14,6 +14,8 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
+use futures_util::{StreamExt as _, stream};
+
 use crate::flow::cancel::Cancel;
 use crate::flow::time::mtime_text;
 use crate::local::{self, FileError, Job};
@@ -120,6 +122,7 @@ pub async fn survey<S: Store>(
         hash_all(entries, &mut cases, unsettled, targets, settings, watch).await;
     }
 
+    read_tags(entries, &mut cases, targets, settings, &mut survey.requests).await;
     if cancel.is_set() {
         return Err(SurveyError::Interrupted);
     }
@@ -127,6 +130,38 @@ pub async fn survey<S: Store>(
         survey.steps.push(decide(n, entry, case, targets));
     }
     Ok(survey)
+}
+
+/// Reads the tags of the objects whose properties are compared: HEAD only counts them.
+async fn read_tags<S: Store>(
+    entries: &[Entry],
+    cases: &mut [Case],
+    targets: &HashMap<String, (Target, Arc<S>)>,
+    settings: Settings,
+    requests: &mut u64,
+) {
+    let wanted: Vec<usize> = (0..entries.len())
+        .filter(|at| entries[*at].compare == Compare::Properties)
+        .filter(|at| matches!(cases[*at].remote, Ok(Remote::Present(_))))
+        .collect();
+    let mut answers = stream::iter(wanted)
+        .map(|at| async move {
+            match targets.get(&*entries[at].target) {
+                Some((_, store)) => (at, Some(store.tags(&entries[at].key).await)),
+                None => (at, None),
+            }
+        })
+        .buffer_unordered(settings.looks.max(1));
+    while let Some((at, answer)) = answers.next().await {
+        *requests += 1;
+        match (answer, &mut cases[at].remote) {
+            (Some(Ok(tags)), Ok(Remote::Present(head))) => head.properties.tags = tags,
+            (Some(Err(error)), remote) => {
+                *remote = Err(format!("compare: content+properties needs s3:GetObjectTagging on this key: {error}"));
+            }
+            (Some(Ok(_)) | None, _) => {}
+        }
+    }
 }
 
 fn stat_all(entries: &[Entry], base: &Path) -> Vec<Case> {
@@ -299,4 +334,79 @@ fn decide<S: Store>(n: u64, entry: &Entry, case: &Case, targets: &HashMap<String
         step.note = None;
     }
     step
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::digest::Checksum;
+    use crate::model::entry::{Key, Place, Properties};
+    use crate::model::event::Nobody;
+    use crate::model::step::Reason;
+    use crate::model::target::{Addressing, ConditionalWrites, SANDBOX};
+    use crate::model::write::{Expect, Object, WriteId};
+    use crate::store::Body;
+    use crate::store::memory::Memory;
+    use sha2::Digest as _;
+
+    fn tagged(retention: &str) -> Arc<Properties> {
+        let tags = [("retention".to_owned(), retention.to_owned())].into();
+        Arc::new(Properties { tags, ..Properties::default() })
+    }
+
+    #[tokio::test]
+    async fn other_tags_are_other_properties_where_properties_are_compared() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("a"), "same").unwrap();
+        let store = Memory::new();
+        let object = Object {
+            key: Key::new("k"),
+            size: 4,
+            checksum: Checksum::Full(crate::model::digest::Sha256(sha2::Sha256::digest("same").into())),
+            properties: tagged("7y"),
+            write_id: WriteId("r-1".into()),
+        };
+        let body = Body::Bytes(bytes::Bytes::from_static(b"same"));
+        store.put(&object, body, &Expect::Absent, Arc::new(|_| {})).await.unwrap();
+        let target = Target {
+            name: "default".into(),
+            bucket: "b".into(),
+            endpoint: SANDBOX.into(),
+            region: "r".into(),
+            addressing: Addressing::Path,
+            owner: None,
+            profile: None,
+            role_arn: None,
+            request_payer: false,
+            trust_metadata: true,
+            conditional_writes: ConditionalWrites::Required,
+        };
+        let targets = HashMap::from([("default".to_owned(), (target, Arc::new(store)))]);
+        let watch = Arc::new(Nobody) as Arc<dyn Watch>;
+        let table = [
+            (Compare::Properties, "7y", Rule::IfChanged, Action::Unchanged),
+            (Compare::Properties, "1y", Rule::IfChanged, Action::Replace),
+            (Compare::Properties, "1y", Rule::Never, Action::Unchanged),
+            (Compare::Content, "1y", Rule::IfChanged, Action::Unchanged),
+        ];
+        for (compare, retention, rule, action) in table {
+            let entry = Entry {
+                place: Place { file: "m.yaml".into(), line: 3 },
+                source: "a".into(),
+                real: None,
+                target: "default".into(),
+                key: Key::new("k"),
+                rule,
+                compare,
+                stage: None,
+                properties: tagged(retention),
+                flaw: None,
+            };
+            let settings = Settings::default();
+            let seen = survey(&[entry], folder.path(), &targets, settings, &watch, &Cancel::default()).await.unwrap();
+            let step = &seen.steps[0];
+            assert_eq!(step.action, action, "{compare:?} {retention} {rule}: {step:?}");
+            assert_eq!(action == Action::Replace, step.reason == Reason::Properties);
+        }
+    }
 }
