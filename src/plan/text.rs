@@ -231,6 +231,15 @@ impl Page<'_> {
                 count((largest.len() - FOLDERS_MAX) as u64)
             ));
         }
+        // An ACL or a key must not hide in a fold.
+        with.remove("");
+        for (text, files) in with.iter().take(FOLDERS_MAX) {
+            self.line(&(self.paint)(Tone::Quiet, &format!("    {} with {text}", count(*files))));
+        }
+        if with.len() > FOLDERS_MAX {
+            let more = count((with.len() - FOLDERS_MAX) as u64);
+            self.line(&format!("    and {more} more sets of properties (--all lists every key)"));
+        }
     }
 }
 
@@ -329,4 +338,82 @@ fn buried(head: &Seen) -> String {
         None => "no version: it could not be got back".to_owned(),
     };
     format!("{} of {}, ETag {}, {version}", size(head.size), escape(when), escape(head.etag.as_str()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::model::digest::{Checksum, Sha256};
+    use crate::model::entry::{Key, Place, Rule};
+    use crate::model::local::Pinned;
+    use crate::model::step::PLAN_FORMAT;
+
+    /// Creates of so many keys, the last of which is open to everybody.
+    fn plan(creates: u64) -> Plan {
+        let header = Header {
+            noclobber_plan: PLAN_FORMAT,
+            tool: "t".into(),
+            made_at: "2026-01-02T03:04:05Z".into(),
+            base: "/srv/a b".into(),
+            parameters: BTreeMap::new(),
+            manifests: Vec::new(),
+            targets: Vec::new(),
+            stages: Vec::new(),
+            refusals: Vec::new(),
+            warnings: Vec::new(),
+        };
+        let step = |n| Step {
+            n,
+            place: Place { file: "m.yaml".into(), line: 3 },
+            source: format!("f{n}"),
+            real: None,
+            target: "default".into(),
+            key: Key::new(format!("in/{n}  <- safe (1 B)")),
+            rule: Rule::Never,
+            stage: None,
+            action: Action::Create,
+            reason: Reason::Absent,
+            proof: None,
+            note: None,
+            properties: Arc::new(Properties {
+                acl: (n == creates).then(|| "public-read".to_owned()),
+                ..Properties::default()
+            }),
+            local: Some(Pinned {
+                size: 1,
+                mtime: "2026-01-01T00:00:00Z".into(),
+                checksum: Some(Checksum::Full(Sha256([7; 32]))),
+            }),
+            head: None,
+        };
+        let steps: Vec<Step> = (1..=creates).map(step).collect();
+        let mut counts = Counts::default();
+        for step in &steps {
+            counts.add(step);
+        }
+        Plan { header, steps, footer: Footer { counts, digest: Sha256([0; 32]) } }
+    }
+
+    fn text(creates: u64) -> String {
+        render(&plan(creates), Detail::Fold(5), &|_, text| text.to_owned())
+    }
+
+    #[test]
+    fn no_fold_hides_who_may_read_what_is_written() {
+        let folded = text(60);
+        assert!(folded.contains("\n  + default:in/...  60 files, 60 B\n    1 with acl: public-read\n"), "{folded}");
+        assert!(!folded.contains("in/7"), "{folded}");
+        let open = text(2);
+        assert!(open.contains("<- f2 (1 B)\n      with acl: public-read\n"), "{open}");
+        assert!(text(1).contains("\n+ 1 to create\n    all with acl: public-read\n"));
+    }
+
+    #[test]
+    fn a_key_cannot_fake_its_source() {
+        let open = text(2);
+        assert!(open.contains("\n  + default:\"in/1  <- safe (1 B)\"  <- f1 (1 B)\n"), "{open}");
+        assert!(open.contains("  sources below \"/srv/a b\"\n"), "{open}");
+    }
 }
