@@ -55,6 +55,25 @@ async fn a_server_that_ignores_if_none_match_alone_is_found_out_by_the_first_cre
 }
 
 #[tokio::test]
+async fn creates_of_a_later_stage_wait_for_proof_of_their_own() {
+    let mut world = World::new().await;
+    world.stranger.put("theirs", "before").await;
+    world.add("theirs", Rule::Always, b"reviewed");
+    for name in ["first", "second!"] {
+        world.add(name, Rule::Never, name.as_bytes()).stage = Some("index".into());
+    }
+    let plan = world.plan().await;
+    // The first stage has no create that could show it, and its replaces are guarded by a condition that is honoured.
+    world.fault(Fault::on("PutObject", Kind::ConditionsIgnored).key("first"));
+    let settings = noclobber::flow::apply::Settings { concurrency: 8, ..world.settings() };
+    let run = world.apply_with(&plan, settings).await;
+    let End::ServerIgnoresConditions(text) = &run.end else { panic!("{:?}", run.end) };
+    assert!(text.contains("If-None-Match"), "{text}");
+    assert_eq!(run.outcomes(), ["replaced", "created", "not-attempted"]);
+    assert_eq!(world.stranger.keys().await, ["first", "theirs"]);
+}
+
+#[tokio::test]
 async fn an_etag_that_is_no_md5_never_proves_sameness() {
     // (checksums kept, metadata trusted, what the second plan decides and by which proof)
     for (unchecked, trusted, action, proof) in [

@@ -162,7 +162,7 @@ impl World {
             base,
             entries: Vec::new(),
             targets: Vec::new(),
-            stages: Vec::new(),
+            stages: vec!["data".into(), "index".into()],
             manifests: Vec::new(),
             parameters: BTreeMap::new(),
             policies: vec![Policy { manifest: "m.yaml".into(), limits: Limits::default(), entries: 0..0 }],

@@ -17,8 +17,10 @@ use crate::model::head::{Head, Remote};
 use crate::model::local::{Pinned, Wanted};
 use crate::model::row::{Outcome, Row};
 use crate::model::step::{Action, Step};
+use crate::model::target::Target;
 use crate::model::write::{LookError, WriteId};
 use crate::plan::file::Plan;
+use crate::report::row::blank;
 use crate::store::{Listed, Store};
 
 use super::ledger::Ledger;
@@ -202,7 +204,7 @@ async fn verdict<S: Store, L: Ledger>(
     step: &Step,
     listed: Option<Told<'_>>,
 ) -> Result<Verdict, LookError> {
-    let Some((_, store)) = run.store(step) else { return Ok(Verdict::Ready) };
+    let Some((target, store)) = run.store(step) else { return Ok(Verdict::Ready) };
     let in_doubt = run.ledger.is_in_doubt(step.n);
     // What is there, and what is to be replaced, is looked at properly.
     let remote = match listed {
@@ -213,7 +215,7 @@ async fn verdict<S: Store, L: Ledger>(
     if let Remote::Present(head) = &remote
         && head.write_id.as_deref() == Some(&id.0)
     {
-        let mut row = ended(run, step, &id);
+        let mut row = ended(run, step, target, &id);
         let pinned = step.local.as_ref().and_then(|local| local.checksum);
         if pinned.is_some_and(|pinned| head.checksums.contradict(&pinned)) {
             row.outcome = Outcome::Unknown;
@@ -230,7 +232,7 @@ async fn verdict<S: Store, L: Ledger>(
         return Ok(Verdict::Ended(Box::new(row)));
     }
     if in_doubt && remote == Remote::Unseen {
-        let mut row = ended(run, step, &id);
+        let mut row = ended(run, step, target, &id);
         row.outcome = Outcome::Unknown;
         "an earlier attempt may have stored it; HEAD is answered with 403, so nobody can tell"
             .clone_into(&mut row.message);
@@ -243,7 +245,7 @@ async fn verdict<S: Store, L: Ledger>(
             return Ok(Verdict::Moved(how));
         }
         // An earlier attempt may have stored it, and somebody may have buried it since. Only the history can tell.
-        let mut row = ended(run, step, &id);
+        let mut row = ended(run, step, target, &id);
         if let Some((etag, version)) = found_in_versions(&**store, &step.key, &id).await {
             let message = format!("stored by an earlier attempt of this run, and then: {how}");
             tell_done(&mut row, step, etag.as_ref(), Some(&version), &message);
@@ -261,7 +263,7 @@ async fn verdict<S: Store, L: Ledger>(
             if !in_doubt {
                 return Ok(Verdict::Moved(how));
             }
-            let mut row = ended(run, step, &id);
+            let mut row = ended(run, step, target, &id);
             row.outcome = Outcome::Unknown;
             row.message = format!("an earlier attempt may have sent it, though the key is as it was planned; {how}");
             return Ok(Verdict::Ended(Box::new(row)));
@@ -270,9 +272,9 @@ async fn verdict<S: Store, L: Ledger>(
     Ok(if in_doubt { Verdict::InDoubt } else { Verdict::Ready })
 }
 
-fn ended<S: Store, L: Ledger>(run: &Run<S, L>, step: &Step, id: &WriteId) -> Row {
-    let (target, _) = &run.targets[&*step.target];
-    let mut row = crate::report::row::blank(run.ledger.run_id(), &run.digest, step, target);
+/// The row of a step that the preflight brings to its end.
+fn ended<S: Store, L: Ledger>(run: &Run<S, L>, step: &Step, target: &Target, id: &WriteId) -> Row {
+    let mut row = blank(run.ledger.run_id(), &run.digest, step, target);
     row.write_id = id.to_string();
     row.guard = Some(guard_of(target));
     row

@@ -331,7 +331,7 @@ async fn walk<S: Store, L: Ledger>(run: &Arc<Run<S, L>>, plan: &Plan) -> Result<
     }
     let bytes = writes.iter().filter_map(|step| step.local.as_ref()).map(|local| local.size).sum();
     run.watch.tell(Event::Begin { phase: Phase::Uploading, files: writes.len() as u64, bytes });
-    let done = match probe::probe(run, plan, &writes).await {
+    let done = match probe::probe(run, &writes).await {
         Ok(()) => stages(run, plan, &in_doubt).await,
         Err(halt) => Err(halt),
     };
@@ -424,9 +424,12 @@ async fn stages<S: Store, L: Ledger>(run: &Arc<Run<S, L>>, plan: &Plan, in_doubt
     };
     let first = order.first().copied().flatten();
     let last = order.len() - 1;
+    let mut proven = HashSet::new();
     for (at, stage) in order.into_iter().enumerate() {
         let of_stage: Vec<&Step> = plan.steps.iter().filter(|step| step.stage.as_deref().or(first) == stage).collect();
-        let steps: Vec<Step> = of_stage.iter().filter(|step| run.is_open(step)).map(|step| (*step).clone()).collect();
+        let open: Vec<&Step> = of_stage.iter().copied().filter(|step| run.is_open(step)).collect();
+        probe::first_creates(run, &open, &mut proven).await?;
+        let steps: Vec<Step> = open.into_iter().filter(|step| run.is_open(step)).cloned().collect();
         write_all(run, steps, in_doubt).await;
         let stopped = lock(&run.state).stopped.clone();
         if let Some(end) = stopped {

@@ -1,14 +1,13 @@
 //! Proves that a server honours preconditions before it is trusted with one. AWS is taken at its documented word.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 use crate::model::entry::Key;
 use crate::model::part::part_bytes;
-use crate::model::row::Guard;
+use crate::model::row::{Guard, Outcome};
 use crate::model::step::{Action, Step};
 use crate::model::write::{Cause, Expect, LookError, PutError};
-use crate::plan::file::Plan;
 use crate::store::{ProbeKey, Probed, Store};
 
 use super::ledger::Ledger;
@@ -17,18 +16,9 @@ use super::{End, Halt, Run, halt};
 
 const WHY: &str = "nothing is written to a server that ignores preconditions";
 
-/// Asks each target that `writes` go to, once for each kind of request that will carry a precondition; then sends the
-/// smallest planned create alone, and again.
-pub(super) async fn probe<S: Store, L: Ledger>(
-    run: &Arc<Run<S, L>>,
-    plan: &Plan,
-    writes: &[&Step],
-) -> Result<(), Halt> {
-    let mut by_target: BTreeMap<&str, Vec<&Step>> = BTreeMap::new();
-    for step in writes {
-        by_target.entry(&*step.target).or_default().push(step);
-    }
-    for (name, steps) in by_target {
+/// Asks each target that `writes` go to, once for each kind of request that will carry a precondition.
+pub(super) async fn probe<S: Store, L: Ledger>(run: &Arc<Run<S, L>>, writes: &[&Step]) -> Result<(), Halt> {
+    for (name, steps) in by_target(writes) {
         if run.is_over() {
             return Ok(());
         }
@@ -39,38 +29,53 @@ pub(super) async fn probe<S: Store, L: Ledger>(
         }
         let Some(first) = steps.first() else { continue };
         let key = ProbeKey::new(&first.key, run.ledger.run_id());
-        let multipart = |step: &Step| step.local.as_ref().is_some_and(|local| part_bytes(local.size).is_some());
-        if steps.iter().any(|step| !multipart(step)) {
+        if steps.iter().any(|step| !is_multipart(step)) {
             judge(run, name, &**store, &key, "PutObject", store.probe_put(&key).await).await?;
         }
-        if steps.iter().any(|step| multipart(step)) {
+        if steps.iter().any(|step| is_multipart(step)) {
             judge(run, name, &**store, &key, "CompleteMultipartUpload", store.probe_complete(&key).await).await?;
-        }
-        let smallest = steps
-            .iter()
-            .filter(|step| step.action == Action::Create && !multipart(step))
-            .min_by_key(|step| (stage_of(plan, step), step.local.as_ref().map_or(0, |local| local.size)));
-        if let Some(step) = smallest
-            && may_go_first(run, plan, step, writes)
-        {
-            first_create(run, name, step).await?;
         }
     }
     Ok(())
 }
 
-/// Whether a step may be sent before all others: only one of the first stage that has anything to write, and only where
-/// every stage before that one has succeeded.
-fn may_go_first<S: Store, L: Ledger>(run: &Run<S, L>, plan: &Plan, step: &Step, writes: &[&Step]) -> bool {
-    let stage = stage_of(plan, step);
-    writes.iter().all(|other| stage_of(plan, other) >= stage)
-        && plan.steps.iter().filter(|other| stage_of(plan, other) < stage).all(|other| run.is_success(other))
+/// Sends a stage's creates alone, the smallest first, until each target has refused one that it had to refuse. A target
+/// in `proven` has; nothing is created at once with others where none has.
+pub(super) async fn first_creates<'a, S: Store, L: Ledger>(
+    run: &Arc<Run<S, L>>,
+    of_stage: &[&'a Step],
+    proven: &mut HashSet<&'a str>,
+) -> Result<(), Halt> {
+    for (name, mut steps) in by_target(of_stage) {
+        let tested = run.targets.get(name).is_some_and(|(target, _)| guard_of(target) == Guard::Tested);
+        if !tested || proven.contains(name) {
+            continue;
+        }
+        steps.retain(|step| step.action == Action::Create && !is_multipart(step));
+        steps.sort_by_key(|step| step.local.as_ref().map_or(0, |local| local.size));
+        for step in steps {
+            if run.is_over() {
+                return Ok(());
+            }
+            if first_create(run, name, step).await? {
+                proven.insert(name);
+                break;
+            }
+        }
+    }
+    Ok(())
 }
 
-/// A stage's place in their order; a step without one belongs to the first.
-fn stage_of(plan: &Plan, step: &Step) -> usize {
-    let named = step.stage.as_deref();
-    named.and_then(|name| plan.header.stages.iter().position(|stage| stage == name)).unwrap_or(0)
+fn by_target<'a>(steps: &[&'a Step]) -> BTreeMap<&'a str, Vec<&'a Step>> {
+    let mut by_target: BTreeMap<&str, Vec<&Step>> = BTreeMap::new();
+    for step in steps {
+        by_target.entry(&*step.target).or_default().push(step);
+    }
+    by_target
+}
+
+fn is_multipart(step: &Step) -> bool {
+    step.local.as_ref().is_some_and(|local| part_bytes(local.size).is_some())
 }
 
 async fn judge<S: Store, L: Ledger>(
@@ -116,18 +121,28 @@ fn ignored<S: Store, L: Ledger>(run: &Run<S, L>, name: &str, request: &str, what
     halt(End::ServerIgnoresConditions(text), WHY)
 }
 
-/// Sends the smallest planned create alone, and repeats it with the same bytes: the repetition must meet a 412.
-async fn first_create<S: Store, L: Ledger>(run: &Arc<Run<S, L>>, name: &str, step: &Step) -> Result<(), Halt> {
+/// Sends a create alone, and repeats it with the same bytes: the repetition must meet a 412. Whether the server has
+/// refused what it had to.
+async fn first_create<S: Store, L: Ledger>(run: &Arc<Run<S, L>>, name: &str, step: &Step) -> Result<bool, Halt> {
     let doubted = run.ledger.is_in_doubt(step.n);
-    let Some(row) = write::write(run, step, doubted).await else { return Ok(()) };
-    let stored = row.outcome == crate::model::row::Outcome::Created;
+    let Some(row) = write::write(run, step, doubted).await else { return Ok(false) };
     run.book(&row);
     run.weigh(&row);
-    // Whatever else became of it, there is nothing of ours there to repeat it over.
-    if !stored {
-        return Ok(());
+    match row.outcome {
+        Outcome::Created => {}
+        // Somebody was there first, and the server refused the first attempt already.
+        Outcome::Lost | Outcome::Kept => return Ok(true),
+        // There is nothing of ours there to repeat it over: another create has to show it.
+        Outcome::Replaced
+        | Outcome::Unchanged
+        | Outcome::Refused
+        | Outcome::Stale
+        | Outcome::SourceChanged
+        | Outcome::Failed
+        | Outcome::Unknown
+        | Outcome::NotAttempted => return Ok(false),
     }
-    let (Some((_, store)), Some(object)) = (run.store(step), object(run, step)) else { return Ok(()) };
+    let (Some((_, store)), Some(object)) = (run.store(step), object(run, step)) else { return Ok(false) };
     let again = || store.put(&object, body(run, step), &Expect::Absent, Arc::new(|_| {}));
     let mut answer = again().await;
     if answer.is_ok() {
@@ -135,7 +150,7 @@ async fn first_create<S: Store, L: Ledger>(run: &Arc<Run<S, L>>, name: &str, ste
         answer = again().await;
     }
     match answer {
-        Err(PutError::Lost(_)) => Ok(()),
+        Err(PutError::Lost(_)) => Ok(true),
         Ok(_) => {
             let key: &Key = &step.key;
             let stray = format!("it was {:?}, with the very bytes just created", key.as_str());
