@@ -61,7 +61,8 @@ fn as_written(spec: &TargetSpec) -> Target {
 }
 
 pub(super) fn check(args: Check, out: Out) -> Ended {
-    let Gathered { entries, targets, warnings, .. } = gather(&request(args.inputs)).map_err(|flaws| flawed(&flaws))?;
+    let Gathered { entries, targets, refusals, warnings, .. } =
+        gather(&request(args.inputs)).map_err(|flaws| flawed(&flaws))?;
     let written: Vec<Target> = targets.iter().map(as_written).collect();
     let (alike, collisions) = match claims(&entries, &written) {
         Ok(alike) => (alike, Vec::new()),
@@ -72,12 +73,17 @@ pub(super) fn check(args: Check, out: Out) -> Ended {
         out.warning(warning);
     }
     // Flaws of single entries would become `error` steps of a plan.
-    let of_entries =
-        entries.iter().filter_map(|entry| Some(Flaw { place: entry.place.clone(), message: entry.flaw.clone()? }));
+    let of_entries = entries
+        .iter()
+        .filter_map(|entry| Some(Flaw { place: entry.place.clone(), message: entry.flaw.as_deref()?.to_owned() }));
     let mut flaws: Vec<Flaw> = of_entries.chain(collisions).collect();
     flaws.sort();
     if !flaws.is_empty() {
         return Err(flawed(&flaws));
+    }
+    if !refusals.is_empty() {
+        let refusals: Vec<String> = refusals.iter().map(ToString::to_string).collect();
+        return Err(Failure::new(Exit::Refused, refusals.join("\n")));
     }
     if out.json {
         out.event(

@@ -1,21 +1,21 @@
 //! `plan`: hash, look, decide, write down. Nothing is written to any bucket.
 
 use std::fs::File;
-use std::io::{BufRead as _, BufReader, Read, Write as _};
+use std::io::{BufRead as _, BufReader, BufWriter, Read, Write};
 use std::path::Path;
 use std::sync::Arc;
 
 use serde_json::json;
 
 use crate::flow::cancel::Cancel;
-use crate::flow::survey::compose::compose;
+use crate::flow::survey::compose::Draft;
 use crate::flow::survey::gather::gather;
 use crate::flow::survey::{self, SurveyError, survey};
 use crate::flow::time::now;
 use crate::manifest::claims::claims;
 use crate::model::event::Watch;
 use crate::model::exit::Exit;
-use crate::model::step::digest_text;
+use crate::model::step::{Footer, Header, Step, digest_text};
 use crate::model::text::count;
 use crate::plan::file;
 use crate::plan::text::render;
@@ -31,25 +31,32 @@ pub(super) const TOOL: &str = concat!("noclobber ", env!("CARGO_PKG_VERSION"));
 
 /// A plan that was just drawn, and how its targets are reached.
 pub(super) struct Drawn {
-    pub plan: file::Plan,
-    pub bytes: Vec<u8>,
+    pub header: Header,
+    pub footer: Footer,
     pub stores: Stores,
     pub requests: u64,
 }
 
+/// Draws a plan and writes it to `output`, if there is one. `each` is given the steps, in order.
 pub(super) async fn draw(
     inputs: Inputs,
     looks: &Looks,
+    output: Option<&Path>,
     reach: &Reach,
     watch: &Arc<dyn Watch>,
     cancel: &Cancel,
+    mut each: impl FnMut(Vec<Step>),
 ) -> Result<Drawn, Failure> {
-    let mut gathered = gather(&request(inputs)).map_err(|flaws| flawed(&flaws))?;
+    let request = request(inputs);
+    // Sources are looked for on the way; of a million that takes a while.
+    let gathered = tokio::task::spawn_blocking(move || gather(&request)).await;
+    let mut gathered =
+        gathered.map_err(|death| Failure::new(Exit::CouldNotRun, death))?.map_err(|flaws| flawed(&flaws))?;
     let mut targets = Vec::with_capacity(gathered.targets.len());
     for spec in &gathered.targets {
         targets.push(reach.resolve(spec).await?);
     }
-    let warnings = claims(&gathered.entries, &targets).map_err(|flaws| flawed(&flaws))?;
+    let mut warnings = claims(&gathered.entries, &targets).map_err(|flaws| flawed(&flaws))?;
     let stores = reach.connect_all(&targets).await?;
     let settings = survey::Settings {
         looks: usize::from(looks.heads),
@@ -60,19 +67,30 @@ pub(super) async fn draw(
             args::Discovery::Head => survey::Discovery::Head,
         },
     };
-    let entries = std::mem::take(&mut gathered.entries);
-    let surveyed = survey(&entries, &gathered.base, &stores, settings, watch, cancel).await;
-    let survey = surveyed.map_err(|error| {
+    let entries = Arc::new(std::mem::take(&mut gathered.entries));
+    let temporary = std::env::temp_dir();
+    let mut draft = Draft::begin(&gathered.policies, output.map_or(&temporary, |path| folder_of(path)));
+    let surveyed = survey(entries, &gathered.base, &stores, settings, watch, cancel, |decided| {
+        draft.add(&decided)?;
+        each(decided.steps);
+        Ok(())
+    });
+    let survey = surveyed.await.map_err(|error| {
         let exit = match error {
-            SurveyError::Target { .. } => Exit::CouldNotRun,
+            SurveyError::Target { .. } | SurveyError::Lost(_) => Exit::CouldNotRun,
             SurveyError::Interrupted => Exit::Interrupted,
         };
         Failure::new(exit, error)
     })?;
     let requests = survey.requests;
-    let (plan, bytes) = compose(gathered, targets, survey, warnings, TOOL, now())
-        .map_err(|error| Failure::new(Exit::CouldNotRun, format!("the plan could not be written: {error}")))?;
-    Ok(Drawn { plan, bytes, stores, requests })
+    warnings.extend(survey.warnings);
+    let finish = |to: &mut dyn Write| draft.finish(gathered, targets, warnings, TOOL, now(), to);
+    let (header, footer) = match output {
+        Some(path) => write(path, finish)?,
+        None => finish(&mut std::io::sink())
+            .map_err(|error| Failure::new(Exit::CouldNotRun, format!("the plan could not be drawn: {error}")))?,
+    };
+    Ok(Drawn { header, footer, stores, requests })
 }
 
 /// Whether a plan may be written there: in a folder that is there, over nothing or over a plan. Anything else under
@@ -95,24 +113,28 @@ fn folder_of(path: &Path) -> &Path {
 }
 
 /// Writes a plan file whole or not at all. A plan may be replaced by a newer one.
-pub(super) fn write(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
+fn write<T>(path: &Path, act: impl FnOnce(&mut dyn Write) -> std::io::Result<T>) -> Result<T, Failure> {
     may_write(path)?;
     let (name, folder) = (path.display(), folder_of(path));
-    let written = || -> std::io::Result<()> {
+    let written = || -> std::io::Result<T> {
         let mut file = tempfile::Builder::new().prefix(".noclobber-plan-").tempfile_in(folder)?;
-        if is_compressed(path) {
+        let filled = if is_compressed(path) {
             let mut encoder = zstd::Encoder::new(file.as_file_mut(), 0)?;
-            encoder.write_all(bytes)?;
+            let filled = act(&mut encoder)?;
             encoder.finish()?;
+            filled
         } else {
-            file.write_all(bytes)?;
-        }
+            let mut to = BufWriter::with_capacity(1 << 20, file.as_file_mut());
+            let filled = act(&mut to)?;
+            to.flush()?;
+            filled
+        };
         file.as_file().sync_all()?;
         // Temporary files are private; a plan is to be read by its reviewers.
         let mode = std::os::unix::fs::PermissionsExt::from_mode(0o666 & !umask());
         file.as_file().set_permissions(mode)?;
         file.persist(path)?;
-        Ok(())
+        Ok(filled)
     };
     written()
         .map_err(|error| Failure::new(Exit::CouldNotRun, format!("{name}: the plan could not be written: {error}")))
@@ -139,14 +161,14 @@ fn is_plan(path: &Path) -> bool {
 }
 
 /// Tells a plan as an event.
-pub(super) fn tell(plan: &file::Plan, requests: u64, path: Option<&Path>, out: Out) -> Result<(), Failure> {
+pub(super) fn tell(drawn: &Drawn, path: Option<&Path>, out: Out) -> Result<(), Failure> {
     out.event(&json!({
         "event": "plan",
-        "counts": plan.footer.counts,
-        "digest": digest_text(&plan.footer.digest),
-        "refusals": plan.header.refusals,
-        "warnings": plan.header.warnings,
-        "requests": requests,
+        "counts": drawn.footer.counts,
+        "digest": digest_text(&drawn.footer.digest),
+        "refusals": drawn.header.refusals,
+        "warnings": drawn.header.warnings,
+        "requests": drawn.requests,
         "file": path,
     }))
 }
@@ -158,22 +180,22 @@ pub(super) async fn plan(global: &Global, args: args::Plan, out: Out) -> Ended {
     signal::heed(&cancel, out);
     let reach = Reach::begin(global).await?;
     let watch = out.watch();
-    let drawn = draw(args.inputs, &args.looks, &reach, &watch, &cancel).await;
+    let mut steps = Vec::new();
+    let output = args.output.as_deref();
+    let drawn = draw(args.inputs, &args.looks, output, &reach, &watch, &cancel, |more| steps.extend(more)).await;
     drop(watch);
     reach.end().await;
-    let Drawn { plan, bytes, requests, .. } = drawn?;
-    if let Some(path) = &args.output {
-        write(path, &bytes)?;
-    }
-    let counts = &plan.footer.counts;
-    let is_refused = counts.refuse + counts.error > 0 || !plan.header.refusals.is_empty();
+    let drawn = drawn?;
+    let counts = drawn.footer.counts;
+    let is_refused = counts.refuse + counts.error > 0 || !drawn.header.refusals.is_empty();
     if out.json {
-        tell(&plan, requests, args.output.as_deref(), out)?;
+        tell(&drawn, output, out)?;
     } else {
         let keys = count(counts.steps());
-        out.note(&format!("Looked at {keys} keys with {} requests.", count(requests)));
+        out.note(&format!("Looked at {keys} keys with {} requests.", count(drawn.requests)));
+        let plan = file::Plan { header: drawn.header, steps, footer: drawn.footer };
         out.result(&render(&plan, detail(args.all), &out.paint()))?;
-        if let Some(path) = &args.output {
+        if let Some(path) = output {
             let name = path.display();
             let sandbox = global.sandbox.as_ref().map(|dir| format!(" --sandbox {}", dir.display()));
             out.note(&if is_refused {

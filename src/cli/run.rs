@@ -17,7 +17,7 @@ use crate::store::Store as _;
 use super::apply::{Finished, carry_out, conclude, settings};
 use super::args::{Global, Run};
 use super::out::Out;
-use super::plan::{Drawn, draw, tell, write};
+use super::plan::{Drawn, draw, tell};
 use super::reach::Reach;
 use super::show::{detail, read};
 use super::{Ended, Failure, signal};
@@ -43,12 +43,17 @@ async fn in_folder(args: Run, folder: &Folder, reach: &Reach, cancel: &Cancel, o
     folder.archive()?;
 
     let watch = out.watch();
-    let Drawn { plan, bytes, stores, requests } = draw(args.inputs, &args.looks, reach, &watch, cancel).await?;
+    let mut steps = Vec::new();
+    let file = folder.file(PLAN);
+    let each = |more| steps.extend(more);
+    let drawn = draw(args.inputs, &args.looks, Some(&file), reach, &watch, cancel, each).await?;
     drop(watch);
-    write(&folder.file(PLAN), &bytes)?;
     if out.json {
-        tell(&plan, requests, Some(&folder.file(PLAN)), out)?;
-    } else {
+        tell(&drawn, Some(&file), out)?;
+    }
+    let Drawn { header, footer, stores, requests: _ } = drawn;
+    let plan = Plan { header, steps, footer };
+    if !out.json {
         out.result(&format!("{}\n", render(&plan, detail(false), &out.paint())))?;
     }
     // The plan is of this minute: it need not be checked again before it is applied; the preconditions hold all the same.

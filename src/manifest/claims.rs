@@ -1,12 +1,17 @@
 //! Two entries for one object: refused, whichever manifests they come from and whatever their targets are called.
 
-use std::borrow::Cow;
 use std::collections::HashMap;
+use std::hash::BuildHasher as _;
+
+use hashbrown::HashTable;
 
 use super::key::folded;
 use super::shape::shown;
 use crate::model::entry::{Entry, Flaw};
 use crate::model::target::Target;
+
+/// Warnings of keys that look alike which are told one by one.
+const MOST_ALIKE: usize = 100;
 
 /// Compares every entry's object with every other's. `Ok` carries warnings: keys that differ in case or in Unicode
 /// normalisation alone. An entry that is flawed already claims nothing; one whose target is not among `targets` neither.
@@ -17,30 +22,51 @@ pub fn claims(entries: &[Entry], targets: &[Target]) -> Result<Vec<String>, Vec<
         let next = places.len();
         place_of.insert(target.name.as_str(), *places.entry(target.place()).or_insert(next));
     }
-    let mut claimed: HashMap<(usize, &str), &Entry> = HashMap::with_capacity(entries.len());
-    let mut alike: HashMap<(usize, Cow<'_, str>), &Entry> = HashMap::with_capacity(entries.len());
+    // The tables hold the numbers of entries and not their keys: of a million keys there is one copy.
+    let place = |entry: &Entry| if entry.flaw.is_none() { place_of.get(&*entry.terms.target).copied() } else { None };
+    let random = std::hash::RandomState::new();
+    let claim = |entry: &Entry| random.hash_one((place(entry), entry.key.as_str()));
+    let likeness = |entry: &Entry| random.hash_one((place(entry), folded(entry.key.as_str())));
+    let mut claimed: HashTable<u32> = HashTable::with_capacity(entries.len());
+    let mut alike: HashTable<u32> = HashTable::with_capacity(entries.len());
     let mut flaws = Vec::new();
     let mut warnings = Vec::new();
-    for entry in entries.iter().filter(|entry| entry.flaw.is_none()) {
-        let Some(&place) = place_of.get(&*entry.target) else { continue };
-        let key = entry.key.as_str();
-        if let Some(first) = claimed.insert((place, key), entry) {
-            let message = format!("key {} is already claimed by {}", shown(key), said(first, entry));
-            flaws.push(Flaw { place: entry.place.clone(), message });
-            // The first stays the one to name.
-            claimed.insert((place, key), first);
+    let mut more = 0u64;
+    for (entry, n) in entries.iter().zip(0u32..) {
+        if place(entry).is_none() {
             continue;
         }
-        let near = *alike.entry((place, folded(key))).or_insert(entry);
-        if near.key != entry.key {
-            warnings.push(format!(
-                "{}: key {} and {} of {} differ only in case or in Unicode normalisation",
-                entry.place,
-                shown(key),
-                shown(near.key.as_str()),
-                near.place,
-            ));
+        let at = |n: &u32| &entries[*n as usize];
+        let same = |other: &u32| at(other).key == entry.key && place(at(other)) == place(entry);
+        match claimed.entry(claim(entry), same, |other| claim(at(other))) {
+            hashbrown::hash_table::Entry::Occupied(first) => {
+                let message =
+                    format!("key {} is already claimed by {}", shown(entry.key.as_str()), said(at(first.get()), entry));
+                flaws.push(Flaw { place: entry.place.clone(), message });
+                continue;
+            }
+            hashbrown::hash_table::Entry::Vacant(free) => drop(free.insert(n)),
         }
+        let near = |other: &u32| {
+            folded(at(other).key.as_str()) == folded(entry.key.as_str()) && place(at(other)) == place(entry)
+        };
+        match alike.entry(likeness(entry), near, |other| likeness(at(other))) {
+            hashbrown::hash_table::Entry::Occupied(_) if warnings.len() >= MOST_ALIKE => more += 1,
+            hashbrown::hash_table::Entry::Occupied(first) => {
+                let near = at(first.get());
+                warnings.push(format!(
+                    "{}: key {} and {} of {} differ only in case or in Unicode normalisation",
+                    entry.place,
+                    shown(entry.key.as_str()),
+                    shown(near.key.as_str()),
+                    near.place,
+                ));
+            }
+            hashbrown::hash_table::Entry::Vacant(free) => drop(free.insert(n)),
+        }
+    }
+    if more > 0 {
+        warnings.push(format!("{more} more keys differ from others only in case or in Unicode normalisation"));
     }
     flaws.sort();
     if flaws.is_empty() { Ok(warnings) } else { Err(flaws) }
@@ -58,20 +84,22 @@ fn said(first: &Entry, second: &Entry) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::entry::{Compare, Key, Place, Rule};
+    use crate::model::entry::{Compare, Key, Place, Rule, Terms};
     use crate::model::target::{Addressing, ConditionalWrites};
 
     fn entry(place: &str, target: &str, key: &str) -> Entry {
         Entry {
             place: place.parse::<Place>().unwrap(),
-            source: format!("src-of-{key}"),
+            source: format!("src-of-{key}").into(),
             real: None,
-            target: target.into(),
             key: Key::new(key),
-            rule: Rule::Never,
-            compare: Compare::Content,
-            stage: None,
-            properties: std::sync::Arc::default(),
+            terms: std::sync::Arc::new(Terms {
+                target: target.into(),
+                rule: Rule::Never,
+                compare: Compare::Content,
+                stage: None,
+                properties: std::sync::Arc::default(),
+            }),
             flaw: None,
         }
     }
@@ -140,6 +168,16 @@ mod tests {
             warnings,
             ["a.yaml:2: key cafe\\u{301} and Caf\u{e9} of a.yaml:1 differ only in case or in Unicode normalisation"]
         );
+    }
+
+    #[test]
+    fn a_thousand_likenesses_are_counted_and_not_all_told() {
+        let entries: Vec<Entry> = (0..1000)
+            .flat_map(|n| [entry("a.yaml:1", "one", &format!("k{n}")), entry("a.yaml:2", "one", &format!("K{n}"))])
+            .collect();
+        let warnings = claims(&entries, &[target("one", "sandbox", "b")]).unwrap();
+        assert_eq!(warnings.len(), 101);
+        assert_eq!(warnings[100], "900 more keys differ from others only in case or in Unicode normalisation");
     }
 
     #[test]

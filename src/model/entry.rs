@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
@@ -51,7 +52,7 @@ impl fmt::Display for Rule {
 }
 
 /// What "same" is asked of.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, schemars::JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize, schemars::JsonSchema)]
 pub enum Compare {
     #[default]
     #[serde(rename = "content")]
@@ -84,11 +85,11 @@ impl fmt::Display for Flaw {
 /// A full object key: prefix and all, at most 1,024 bytes of UTF-8 (S3's limit).
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
-pub struct Key(String);
+pub struct Key(Box<str>);
 
 impl Key {
     #[must_use]
-    pub fn new(key: impl Into<String>) -> Self {
+    pub fn new(key: impl Into<Box<str>>) -> Self {
         Self(key.into())
     }
 
@@ -107,7 +108,7 @@ impl fmt::Display for Key {
 /// A line of a manifest or of a list file, as people quote it: `nightly.yaml:14`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Place {
-    pub file: std::sync::Arc<str>,
+    pub file: Arc<str>,
     /// Counted from 1; 0 where no line can be named.
     pub line: u32,
 }
@@ -177,23 +178,30 @@ impl Properties {
     }
 }
 
-/// One resolved source and where it goes. What the planner works on.
+/// One resolved source and where it goes. What the planner works on, a million of them at a time: what entries have in
+/// common they share, and texts carry no room to grow.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entry {
     pub place: Place,
     /// Relative to the plan's base folder, with `/` between segments.
-    pub source: String,
+    pub source: Box<str>,
     /// Where a symbolic link led, if one was followed: relative to the base where it lies below it, else absolute.
-    pub real: Option<String>,
-    /// Name of the target in the plan's header.
-    pub target: std::sync::Arc<str>,
+    pub real: Option<Box<str>>,
     /// Prefix and key.
     pub key: Key,
+    pub terms: Arc<Terms>,
+    /// What is wrong with this entry alone, found before any look at the bucket: it becomes an `error` step.
+    pub flaw: Option<Box<str>>,
+}
+
+/// On which terms an entry goes up; most entries of a manifest share them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Terms {
+    /// Name of the target in the plan's header.
+    pub target: Arc<str>,
     pub rule: Rule,
     pub compare: Compare,
     /// Name of the stage, where the manifest has any.
-    pub stage: Option<std::sync::Arc<str>>,
-    pub properties: std::sync::Arc<Properties>,
-    /// What is wrong with this entry alone, found before any look at the bucket: it becomes an `error` step.
-    pub flaw: Option<String>,
+    pub stage: Option<Arc<str>>,
+    pub properties: Arc<Properties>,
 }

@@ -31,6 +31,8 @@ impl Phase {
 pub enum Event<'a> {
     /// A phase begins. `bytes` is 0 where bytes do not count.
     Begin { phase: Phase, files: u64, bytes: u64 },
+    /// More of it was found: the totals grow.
+    More { phase: Phase, files: u64, bytes: u64 },
     /// Some of it is done; the numbers are increments. Bytes may go back (negative) when an attempt is repeated.
     Advance { phase: Phase, files: u64, bytes: i64 },
     /// The phase is over, complete or not.

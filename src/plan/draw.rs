@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::model::entry::{Compare, Entry, Properties};
+use crate::model::entry::{Compare, Entry, Properties, Terms};
 use crate::model::head::{Head, Remote, Seen};
 use crate::model::local::{LocalFile, Pinned};
 use crate::model::step::{Action, Reason, Step};
@@ -27,20 +27,21 @@ pub enum Drawing<'a> {
 /// computed becomes an error, never an unpinned write.
 #[must_use]
 pub fn draw(n: u64, entry: &Entry, drawing: Drawing<'_>) -> Step {
+    let Terms { target, rule, compare, stage, properties } = &*entry.terms;
     let mut step = Step {
         n,
         place: entry.place.clone(),
-        source: entry.source.clone(),
-        real: entry.real.clone(),
-        target: Arc::clone(&entry.target),
+        source: entry.source.to_string(),
+        real: entry.real.as_deref().map(str::to_owned),
+        target: Arc::clone(target),
         key: entry.key.clone(),
-        rule: entry.rule,
-        stage: entry.stage.clone(),
+        rule: *rule,
+        stage: stage.clone(),
         action: Action::Error,
         reason: Reason::Flaw,
         proof: None,
         note: None,
-        properties: Arc::clone(&entry.properties),
+        properties: Arc::clone(properties),
         local: None,
         head: None,
     };
@@ -52,15 +53,14 @@ pub fn draw(n: u64, entry: &Entry, drawing: Drawing<'_>) -> Step {
         Drawing::Seen { local, mtime, remote, trust_metadata } => (local, mtime, remote, trust_metadata),
     };
     let others = match remote {
-        Remote::Present(head) => differing(&entry.properties, head, entry.compare),
+        Remote::Present(head) => differing(properties, head, *compare),
         Remote::Absent | Remote::Unseen => Vec::new(),
     };
-    let Decision { action, reason, proof } =
-        diff(local, remote, entry.rule, entry.compare, trust_metadata, !others.is_empty());
+    let Decision { action, reason, proof } = diff(local, remote, *rule, *compare, trust_metadata, !others.is_empty());
     step.action = action;
     step.reason = reason;
     step.proof = proof;
-    step.note = note(action, reason, entry, &others);
+    step.note = note(action, reason, &entry.terms, &others);
     step.head = match remote {
         Remote::Present(head) => Some(Seen::of(head)),
         Remote::Absent | Remote::Unseen => None,
@@ -77,23 +77,23 @@ pub fn draw(n: u64, entry: &Entry, drawing: Drawing<'_>) -> Step {
     step
 }
 
-fn note(action: Action, reason: Reason, entry: &Entry, others: &[&'static str]) -> Option<String> {
+fn note(action: Action, reason: Reason, terms: &Terms, others: &[&'static str]) -> Option<String> {
     match (action, reason) {
         (Action::Error, Reason::Unseen) => Some(format!(
             "overwrite: {} needs s3:GetObject on this key: the server answered HEAD with 403, so what would be replaced cannot be seen",
-            entry.rule
+            terms.rule
         )),
         (Action::Create, Reason::Unseen) => {
             Some("HEAD was answered with 403: created only if the key is free".to_owned())
         }
         (Action::Replace, Reason::Properties) => Some(format!("other properties: {}", others.join(", "))),
-        (Action::Unchanged, _) if !others.is_empty() && entry.compare == Compare::Content => {
+        (Action::Unchanged, _) if !others.is_empty() && terms.compare == Compare::Content => {
             Some(format!("same content, other properties: {}", others.join(", ")))
         }
         (Action::Unchanged, _) if !others.is_empty() => Some(format!(
             "same content, other properties: {}; overwrite: {} leaves them",
             others.join(", "),
-            entry.rule
+            terms.rule
         )),
         (Action::Create | Action::Replace | Action::Unchanged | Action::Keep | Action::Refuse | Action::Error, _) => {
             None

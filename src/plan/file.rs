@@ -33,48 +33,49 @@ pub enum PlanError {
     Digest { name: String, found: String, said: String },
 }
 
-/// Writes a plan, line by line, and signs it off with a digest.
+/// Adds a step's line to `lines`.
+pub fn line(step: &Step, lines: &mut Vec<u8>) {
+    // A step holds nothing that JSON cannot, and memory takes every write.
+    let _ = serde_json::to_writer(&mut *lines, step);
+    lines.push(b'\n');
+}
+
+/// Writes a plan, and signs it off with a digest.
 pub struct Writer<W: Write> {
     to: W,
     hasher: sha2::Sha256,
-    counts: Counts,
-    line: Vec<u8>,
 }
 
 impl<W: Write> std::fmt::Debug for Writer<W> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Writer").field("counts", &self.counts).finish_non_exhaustive()
+        f.debug_struct("Writer").finish_non_exhaustive()
     }
 }
 
 impl<W: Write> Writer<W> {
     /// Begins a plan with its header.
     pub fn new(to: W, header: &Header) -> io::Result<Self> {
-        let mut writer = Self { to, hasher: sha2::Sha256::new(), counts: Counts::default(), line: Vec::new() };
-        writer.line(header)?;
+        let mut writer = Self { to, hasher: sha2::Sha256::new() };
+        let mut line = serde_json::to_vec(header)?;
+        line.push(b'\n');
+        writer.lines(&line)?;
         Ok(writer)
     }
 
-    /// Adds the next step.
-    pub fn step(&mut self, step: &Step) -> io::Result<()> {
-        self.counts.add(step);
-        self.line(step)
+    /// Adds bytes of the steps' lines, as [`line`] makes them.
+    pub fn lines(&mut self, lines: &[u8]) -> io::Result<()> {
+        self.hasher.update(lines);
+        self.to.write_all(lines)
     }
 
-    /// Ends the plan, and gives back its footer.
-    pub fn finish(mut self) -> io::Result<(W, Footer)> {
-        let footer = Footer { counts: self.counts, digest: Sha256(self.hasher.finalize_reset().into()) };
-        self.line(&footer)?;
+    /// Ends the plan, and gives back its footer. `counts` are those of the steps added.
+    pub fn finish(mut self, counts: Counts) -> io::Result<(W, Footer)> {
+        let footer = Footer { counts, digest: Sha256(self.hasher.finalize_reset().into()) };
+        let mut line = serde_json::to_vec(&footer)?;
+        line.push(b'\n');
+        self.to.write_all(&line)?;
         self.to.flush()?;
         Ok((self.to, footer))
-    }
-
-    fn line(&mut self, value: &impl serde::Serialize) -> io::Result<()> {
-        self.line.clear();
-        serde_json::to_writer(&mut self.line, value)?;
-        self.line.push(b'\n');
-        self.hasher.update(&self.line);
-        self.to.write_all(&self.line)
     }
 }
 

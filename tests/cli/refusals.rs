@@ -17,6 +17,11 @@ fn limits_and_refusals_end_with_3_and_write_nothing() {
         .run("plan tight.yaml --date 2026-01-31 --sandbox s -o tight.jsonl")
         .run("apply tight.jsonl --sandbox s")
         .run("apply tight.jsonl --sandbox s --partial");
+    session.write("outside.yaml", &crate::session::MANIFEST.replace("entries:", "allow_keys: [\"2026/**\"]\nentries:"));
+    session
+        .run("check outside.yaml --date 2026-01-31")
+        .run("plan outside.yaml --date 2026-01-31 --sandbox s -o outside.jsonl")
+        .run("apply outside.jsonl --sandbox s --partial");
     session.prepare("run m.yaml --date 2026-01-31 --sandbox s --out first");
     session.write("out/a.txt", "other\n");
     session.write("out/b.txt", "other\n");

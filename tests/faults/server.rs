@@ -60,7 +60,8 @@ async fn creates_of_a_later_stage_wait_for_proof_of_their_own() {
     world.stranger.put("theirs", "before").await;
     world.add("theirs", Rule::Always, b"reviewed");
     for name in ["first", "second!"] {
-        world.add(name, Rule::Never, name.as_bytes()).stage = Some("index".into());
+        let entry = world.add(name, Rule::Never, name.as_bytes());
+        std::sync::Arc::make_mut(&mut entry.terms).stage = Some("index".into());
     }
     let plan = world.plan().await;
     // The first stage has no create that could show it, and its replaces are guarded by a condition that is honoured.

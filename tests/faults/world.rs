@@ -8,12 +8,12 @@ use std::time::Duration;
 use noclobber::flow::apply::record::Record;
 use noclobber::flow::apply::{self, Applied, End, Settings};
 use noclobber::flow::cancel::Cancel;
-use noclobber::flow::survey::compose::compose;
+use noclobber::flow::survey::compose::Draft;
 use noclobber::flow::survey::gather::{Gathered, Policy};
-use noclobber::flow::survey::{self, Discovery, survey};
+use noclobber::flow::survey::{self, Decided, Discovery, survey};
 use noclobber::guard::Patience;
 use noclobber::manifest::limits::Limits;
-use noclobber::model::entry::{Compare, Entry, Key, Place, Properties, Rule};
+use noclobber::model::entry::{Compare, Entry, Key, Place, Properties, Rule, Terms};
 use noclobber::model::event::{Event, Nobody, Watch};
 use noclobber::model::head::WRITE_ID;
 use noclobber::model::row::{Outcome, Row};
@@ -113,14 +113,16 @@ impl World {
         let place = Place { file: "m.yaml".into(), line: u32::try_from(self.entries.len()).unwrap() + 3 };
         self.entries.push(Entry {
             place,
-            source: name.to_owned(),
+            source: name.into(),
             real: None,
-            target: "default".into(),
             key: Key::new(name),
-            rule,
-            compare: Compare::Content,
-            stage: None,
-            properties: Arc::new(Properties::default()),
+            terms: Arc::new(Terms {
+                target: "default".into(),
+                rule,
+                compare: Compare::Content,
+                stage: None,
+                properties: Arc::new(Properties::default()),
+            }),
             flaw: None,
         });
         self.entries.last_mut().unwrap()
@@ -157,7 +159,15 @@ impl World {
         let settings = survey::Settings { discovery, ..survey::Settings::default() };
         let watch = Arc::new(Nobody) as Arc<_>;
         let base = self.folder.path().join("files");
-        let seen = survey(&self.entries, &base, &targets, settings, &watch, &Cancel::default()).await.unwrap();
+        let policies = vec![Policy { manifest: "m.yaml".into(), limits: Limits::default(), entries: 0..0 }];
+        let (mut draft, mut steps) = (Draft::begin(&policies, &base), Vec::new());
+        let take = |decided: Decided| {
+            draft.add(&decided)?;
+            steps.extend(decided.steps);
+            Ok(())
+        };
+        let entries = Arc::new(self.entries.clone());
+        let seen = survey(entries, &base, &targets, settings, &watch, &Cancel::default(), take).await.unwrap();
         let gathered = Gathered {
             base,
             entries: Vec::new(),
@@ -165,11 +175,15 @@ impl World {
             stages: vec!["data".into(), "index".into()],
             manifests: Vec::new(),
             parameters: BTreeMap::new(),
-            policies: vec![Policy { manifest: "m.yaml".into(), limits: Limits::default(), entries: 0..0 }],
+            policies,
+            refusals: Vec::new(),
             warnings: Vec::new(),
         };
         let made_at = "2026-01-01T00:00:00Z".to_owned();
-        compose(gathered, vec![self.target.clone()], seen, Vec::new(), "t", made_at).unwrap().0
+        let to = std::io::sink();
+        let finished = draft.finish(gathered, vec![self.target.clone()], seen.warnings, "t", made_at, to);
+        let (header, footer) = finished.unwrap();
+        Plan { header, steps, footer }
     }
 
     /// As the tests apply: no pauses, one write at a time.

@@ -9,12 +9,12 @@ use std::time::Duration;
 use noclobber::flow::apply::record::Record;
 use noclobber::flow::apply::{self, Settings};
 use noclobber::flow::cancel::Cancel;
-use noclobber::flow::survey::compose::compose;
+use noclobber::flow::survey::compose::Draft;
 use noclobber::flow::survey::gather::{Gathered, Policy};
-use noclobber::flow::survey::{self, survey};
+use noclobber::flow::survey::{self, Decided, survey};
 use noclobber::guard::Patience;
 use noclobber::manifest::limits::Limits;
-use noclobber::model::entry::{Compare, Entry, Key, Place, Properties, Rule};
+use noclobber::model::entry::{Compare, Entry, Key, Place, Properties, Rule, Terms};
 use noclobber::model::event::Nobody;
 use noclobber::model::row::{Outcome, Row};
 use noclobber::model::step::{Action, Reason, digest_text};
@@ -81,14 +81,16 @@ impl World {
             }
             entries.push(Entry {
                 place: Place { file: "m.yaml".into(), line: u32::try_from(n).unwrap() + 3 },
-                source,
+                source: source.into(),
                 real: None,
-                target: "default".into(),
                 key,
-                rule: Rule::ALL[usize::try_from(dice.below(4)).unwrap()],
-                compare: Compare::Content,
-                stage: (dice.below(3) > 0).then(|| if n < 5 { "data".into() } else { "index".into() }),
-                properties: Arc::new(Properties::default()),
+                terms: Arc::new(Terms {
+                    target: "default".into(),
+                    rule: Rule::ALL[usize::try_from(dice.below(4)).unwrap()],
+                    compare: Compare::Content,
+                    stage: (dice.below(3) > 0).then(|| if n < 5 { "data".into() } else { "index".into() }),
+                    properties: Arc::new(Properties::default()),
+                }),
                 flaw: None,
             });
         }
@@ -119,7 +121,15 @@ impl World {
         let settings = survey::Settings { threads: 1, ..survey::Settings::default() };
         let watch = Arc::new(Nobody) as Arc<_>;
         let base = self.folder.path();
-        let seen = survey(&self.entries, base, &targets, settings, &watch, &Cancel::default()).await.unwrap();
+        let policies = vec![Policy { manifest: "m.yaml".into(), limits: Limits::default(), entries: 0..0 }];
+        let (mut draft, mut steps) = (Draft::begin(&policies, base), Vec::new());
+        let take = |decided: Decided| {
+            draft.add(&decided)?;
+            steps.extend(decided.steps);
+            Ok(())
+        };
+        let entries = Arc::new(self.entries.clone());
+        let seen = survey(entries, base, &targets, settings, &watch, &Cancel::default(), take).await.unwrap();
         let gathered = Gathered {
             base: base.to_owned(),
             entries: Vec::new(),
@@ -127,11 +137,14 @@ impl World {
             stages: vec!["data".into(), "index".into()],
             manifests: Vec::new(),
             parameters: std::collections::BTreeMap::new(),
-            policies: vec![Policy { manifest: "m.yaml".into(), limits: Limits::default(), entries: 0..0 }],
+            policies,
+            refusals: Vec::new(),
             warnings: Vec::new(),
         };
-        let (plan, bytes) =
-            compose(gathered, vec![Self::target()], seen, Vec::new(), "t", "2026-01-01T00:00:00Z".into()).unwrap();
+        let (mut bytes, made_at) = (Vec::new(), "2026-01-01T00:00:00Z".to_owned());
+        let finished = draft.finish(gathered, vec![Self::target()], seen.warnings, "t", made_at, &mut bytes);
+        let (header, footer) = finished.unwrap();
+        let plan = Plan { header, steps, footer };
         let read = file::read(&bytes[..], "p").unwrap();
         assert_eq!(read, plan, "a plan survives its file");
         plan

@@ -23,6 +23,7 @@ struct Shown {
     bar: ProgressBar,
     /// What the bar's text reads.
     files: Arc<AtomicU64>,
+    files_total: Arc<AtomicU64>,
     by: Unit,
 }
 
@@ -51,16 +52,19 @@ impl Bars {
 
     fn begin(&self, phase: Phase, files_total: u64, bytes_total: u64) -> Shown {
         let files = Arc::new(AtomicU64::new(0));
+        let total_shown = Arc::new(AtomicU64::new(files_total));
         let by = if bytes_total > 0 { Unit::Bytes } else { Unit::Files };
         let total = match by {
             Unit::Bytes => bytes_total,
             Unit::Files => files_total,
         };
-        let bar = self.multi.add(ProgressBar::new(total).with_style(style(by, Arc::clone(&files), files_total)));
+        let bar =
+            self.multi.add(ProgressBar::new(total).with_style(style(by, Arc::clone(&files), Arc::clone(&total_shown))));
         bar.set_prefix(phase.name());
         // The rate and the time left go on when nothing moves: a stall must show.
         bar.enable_steady_tick(Duration::from_millis(250));
-        Shown { meter: Meter::begin(phase, files_total, bytes_total, (self.clock)()), bar, files, by }
+        let meter = Meter::begin(phase, files_total, bytes_total, (self.clock)());
+        Shown { meter, bar, files, files_total: total_shown, by }
     }
 
     fn say(&self, line: &str) {
@@ -68,7 +72,7 @@ impl Bars {
     }
 }
 
-fn style(by: Unit, files: Arc<AtomicU64>, files_total: u64) -> ProgressStyle {
+fn style(by: Unit, files: Arc<AtomicU64>, files_total: Arc<AtomicU64>) -> ProgressStyle {
     let template = match by {
         Unit::Bytes => {
             "{prefix:>9} [{bar:24}] {files} files, {binary_bytes}/{binary_total_bytes}, {binary_bytes_per_sec}, {eta} left"
@@ -80,8 +84,8 @@ fn style(by: Unit, files: Arc<AtomicU64>, files_total: u64) -> ProgressStyle {
         .unwrap_or_else(|_| ProgressStyle::default_bar())
         .progress_chars("=> ")
         .with_key("files", move |_: &ProgressState, to: &mut dyn std::fmt::Write| {
-            let done = files.load(Ordering::Relaxed);
-            let _ = write!(to, "{}/{}", text::count(done), text::count(files_total));
+            let [done, total] = [&files, &files_total].map(|count| text::count(count.load(Ordering::Relaxed)));
+            let _ = write!(to, "{done}/{total}");
         })
 }
 
@@ -90,8 +94,21 @@ impl Watch for Bars {
         let mut phases = self.phases.lock().unwrap_or_else(PoisonError::into_inner);
         match event {
             Event::Begin { phase, files, bytes } => phases.push(self.begin(phase, files, bytes)),
+            Event::More { phase, files, bytes } => {
+                let Some(Shown { meter, bar, files_total, by, .. }) =
+                    phases.iter_mut().rfind(|bar| bar.meter.phase == phase)
+                else {
+                    return;
+                };
+                meter.more(files, bytes);
+                files_total.fetch_add(files, Ordering::Relaxed);
+                bar.inc_length(match by {
+                    Unit::Bytes => bytes,
+                    Unit::Files => files,
+                });
+            }
             Event::Advance { phase, files, bytes } => {
-                let Some(Shown { meter, bar, files: done, by }) =
+                let Some(Shown { meter, bar, files: done, by, .. }) =
                     phases.iter_mut().rfind(|bar| bar.meter.phase == phase)
                 else {
                     return;
@@ -168,7 +185,8 @@ mod tests {
         let screen = Screen::default();
         let bars = Bars::new(ProgressDrawTarget::term_like(Box::new(screen.clone())));
         bars.tell(Event::Begin { phase: Phase::Looking, files: 2000, bytes: 0 });
-        bars.tell(Event::Begin { phase: Phase::Hashing, files: 7, bytes: 4096 });
+        bars.tell(Event::Begin { phase: Phase::Hashing, files: 5, bytes: 0x1000 });
+        bars.tell(Event::More { phase: Phase::Hashing, files: 2, bytes: 4096 });
         bars.tell(Event::Advance { phase: Phase::Looking, files: 1500, bytes: 0 });
         bars.tell(Event::Advance { phase: Phase::Hashing, files: 3, bytes: 3072 });
         bars.tell(Event::Advance { phase: Phase::Hashing, files: 0, bytes: -1024 });
@@ -182,11 +200,11 @@ mod tests {
         let text = screen.0.lock().unwrap().clone();
         for part in [
             "looking [==================>     ] 1,500/2,000 files, ",
-            "hashing [============>           ] 3/7 files, 2.00 KiB/4.00 KiB, ",
+            "hashing [======>                 ] 3/7 files, 2.00 KiB/8.00 KiB, ",
             "warning: \\u{1b}[31mclock\\nskew",
             "failed: nightly.yaml:1: s3://finance/k\\r\\n: why",
             "looking: 1,500 of 2,000 files, in ",
-            "hashing: 3 of 7 files, 2.0 KiB of 4.0 KiB, in ",
+            "hashing: 3 of 7 files, 2.0 KiB of 8.0 KiB, in ",
         ] {
             assert!(text.contains(part), "{part:?} is not in:\n{text}");
         }

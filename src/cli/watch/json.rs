@@ -68,6 +68,11 @@ impl<W: Write + Send> Watch for Json<W> {
                 meters.push(Meter::begin(phase, files, bytes, now));
                 Line::Begin { phase: phase.name(), files, bytes }
             }
+            Event::More { phase, files, bytes } => {
+                let Some(meter) = meters.iter_mut().find(|meter| meter.phase == phase) else { return };
+                meter.more(files, bytes);
+                return;
+            }
             Event::Advance { phase, files, bytes } => {
                 let Some(meter) = meters.iter_mut().find(|meter| meter.phase == phase) else { return };
                 meter.advance(files, bytes);

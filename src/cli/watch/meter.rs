@@ -32,6 +32,11 @@ impl Meter {
         Self { phase, files: 0, bytes: 0, files_total, bytes_total, began: now, told: now }
     }
 
+    pub fn more(&mut self, files: u64, bytes: u64) {
+        self.files_total += files;
+        self.bytes_total += bytes;
+    }
+
     pub fn advance(&mut self, files: u64, bytes: i64) {
         self.files += files;
         self.bytes = self.bytes.saturating_add_signed(bytes);

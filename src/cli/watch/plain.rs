@@ -50,6 +50,12 @@ impl<W: Write + Send> Watch for Plain<W> {
                 meters.push(Meter::begin(phase, files, bytes, now));
                 None
             }
+            Event::More { phase, files, bytes } => {
+                if let Some(at) = meter(meters, phase) {
+                    meters[at].more(files, bytes);
+                }
+                None
+            }
             Event::Advance { phase, files, bytes } => meter(meters, phase).and_then(|at| {
                 let meter = &mut meters[at];
                 meter.advance(files, bytes);

@@ -1,6 +1,6 @@
 //! The preflight: is the world still as it was reviewed? Nothing is written here.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
@@ -118,7 +118,7 @@ async fn look_at_all<'a, S: Store, L: Ledger>(
     let listings = &listings;
     let mut looks = stream::iter(writes.iter().copied())
         .map(|step| async move {
-            let listed = listings.get(&*step.target).map(|listing| listing.of(step));
+            let listed = listings.get(&*step.target).and_then(|listing| listing.of(step));
             (step, if run.is_over() { None } else { Some(verdict(run, step, listed).await) })
         })
         .buffer_unordered(LOOKS);
@@ -149,7 +149,7 @@ async fn look_at_all<'a, S: Store, L: Ledger>(
 
     let mut looks = stream::iter(idle.iter().copied())
         .map(|step| async move {
-            let listed = listings.get(&*step.target).map(|listing| listing.of(step));
+            let listed = listings.get(&*step.target).and_then(|listing| listing.of(step));
             (step, if run.is_over() { None } else { idle_warning(run, step, listed).await })
         })
         .buffer_unordered(LOOKS);
@@ -162,18 +162,18 @@ async fn look_at_all<'a, S: Store, L: Ledger>(
     Ok(verdicts)
 }
 
-/// What a LIST that was read to its end says of the keys of one target.
-struct Whole(HashMap<Key, Listed>);
+/// What LIST says of the keys of one target.
+struct Whole<'a>(HashMap<&'a Key, Told>);
 
 /// What it says of one key.
-enum Told<'a> {
+enum Told {
     Absent,
-    There(&'a Listed),
+    There(Listed),
 }
 
-impl Whole {
-    fn of(&self, step: &Step) -> Told<'_> {
-        self.0.get(&step.key).map_or(Told::Absent, Told::There)
+impl Whole<'_> {
+    fn of(&self, step: &Step) -> Option<&Told> {
+        self.0.get(&step.key)
     }
 }
 
@@ -182,19 +182,23 @@ impl Whole {
 async fn listings<'a, S: Store, L: Ledger>(
     run: &Run<S, L>,
     steps: impl Iterator<Item = &'a Step>,
-) -> HashMap<&'a str, Whole> {
-    let mut by_target: HashMap<&str, HashSet<&Key>> = HashMap::new();
+) -> HashMap<&'a str, Whole<'a>> {
+    let mut by_target: HashMap<&str, Vec<&Key>> = HashMap::new();
     for step in steps.filter(|step| step.action != Action::Replace) {
-        by_target.entry(&*step.target).or_default().insert(&step.key);
+        by_target.entry(&*step.target).or_default().push(&step.key);
     }
     let mut wholes = HashMap::new();
     for (name, keys) in by_target {
         let Some((_, store)) = run.targets.get(name) else { continue };
-        let listing = list(&**store, &keys, Effort::WhileCheaper, &run.cancel, |_| {}).await;
-        if listing.is_complete {
-            let found = listing.found.into_iter().map(|listed| (listed.key.clone(), listed));
-            wholes.insert(name, Whole(found.collect()));
+        let mut told = HashMap::new();
+        let take = |place: usize, listed| drop(told.insert(keys[place], Told::There(listed)));
+        let listing = list(&**store, &keys, Effort::WhileCheaper, &run.cancel, take).await;
+        for (key, is_covered) in keys.iter().zip(listing.is_covered) {
+            if is_covered {
+                told.entry(*key).or_insert(Told::Absent);
+            }
         }
+        wholes.insert(name, Whole(told));
     }
     wholes
 }
@@ -202,7 +206,7 @@ async fn listings<'a, S: Store, L: Ledger>(
 async fn verdict<S: Store, L: Ledger>(
     run: &Arc<Run<S, L>>,
     step: &Step,
-    listed: Option<Told<'_>>,
+    listed: Option<&Told>,
 ) -> Result<Verdict, LookError> {
     let Some((target, store)) = run.store(step) else { return Ok(Verdict::Ready) };
     let in_doubt = run.ledger.is_in_doubt(step.n);
@@ -320,7 +324,7 @@ fn source_moved(path: &Path, pinned: &Pinned) -> Option<How> {
 }
 
 /// What changed under a step that writes nothing.
-async fn idle_warning<S: Store, L: Ledger>(run: &Run<S, L>, step: &Step, listed: Option<Told<'_>>) -> Option<String> {
+async fn idle_warning<S: Store, L: Ledger>(run: &Run<S, L>, step: &Step, listed: Option<&Told>) -> Option<String> {
     let (_, store) = run.store(step)?;
     let seen = step.head.as_ref()?;
     if let Some(Told::There(listed)) = listed

@@ -10,10 +10,16 @@ use crate::manifest::list::{self, Row};
 use crate::manifest::template::{Engine, Scope, Template};
 use crate::manifest::wanted::Resolver;
 use crate::manifest::{From, Item, Manifest};
-use crate::model::entry::{Entry, Flaw, Key, Place, Rule};
+use crate::model::entry::{Compare, Entry, Flaw, Key, Place, Properties, Rule, Terms};
+use crate::model::text::{count, escape};
 
 /// Flaws told of one item. A wrong template over a million matches is one mistake.
 const MOST_FLAWS: usize = 50;
+
+/// Keys outside `allow_keys` that are named one by one.
+const MOST_STRAYS: usize = 10;
+/// Rows of a list whose files are looked for together.
+const ROWS_AT_ONCE: usize = 4096;
 
 /// Works through one manifest.
 pub struct Expand<'a> {
@@ -30,12 +36,20 @@ pub struct Expand<'a> {
     /// As a person wrote it, for the names of lists.
     folder: Option<&'a Path>,
     resolver: Resolver,
+    /// What entries without a stage get.
+    stage: Option<Arc<str>>,
+    terms: HashMap<TermsId, Arc<Terms>>,
+    /// Keys that match none of `allow_keys`: how many, and the first of them.
+    strays: (u64, Vec<String>),
     /// Of the item at hand.
     seen: HashSet<(Place, String)>,
     more: usize,
     pub flaws: Vec<Flaw>,
     pub warnings: Vec<String>,
 }
+
+/// Equal terms by what they are made of: shared texts by their addresses, which stay theirs while the terms are kept.
+type TermsId = (*const u8, Rule, Compare, Option<*const u8>, *const Properties);
 
 /// What an entry has besides its source and its key.
 struct Rest {
@@ -53,6 +67,7 @@ impl<'a> Expand<'a> {
         base: &Path,
         plan_base: &'a Path,
         folder: Option<&'a Path>,
+        stage: Option<Arc<str>>,
     ) -> Result<Self, Flaw> {
         let file = Place { file: Arc::clone(&manifest.file), line: 0 };
         let outside = if manifest.allow_outside_base { Outside::Allowed } else { Outside::Refused };
@@ -68,6 +83,9 @@ impl<'a> Expand<'a> {
             plan_base,
             folder,
             resolver: Resolver::default(),
+            stage,
+            terms: HashMap::new(),
+            strays: (0, Vec::new()),
             seen: HashSet::new(),
             more: 0,
             flaws: Vec::new(),
@@ -203,20 +221,43 @@ impl<'a> Expand<'a> {
         };
         let file_name: Arc<str> = name.display().to_string().into();
         let scope = self.engine.scope();
-        for row in list::rows(&file_name, file) {
-            match row {
-                Ok(row) => entries.extend(self.row(item, &file_name, row, &scope)),
-                Err(flaws) => flaws.into_iter().for_each(|flaw| self.note(flaw)),
+        let mut rows = list::rows(&file_name, file);
+        let mut batch = Vec::with_capacity(ROWS_AT_ONCE);
+        loop {
+            let mut is_over = true;
+            for row in rows.by_ref() {
+                match row {
+                    Ok(row) => batch.push(row),
+                    Err(flaws) => flaws.into_iter().for_each(|flaw| self.note(flaw)),
+                }
+                if batch.len() == ROWS_AT_ONCE {
+                    is_over = false;
+                    break;
+                }
+            }
+            let found: Vec<_> = batch.iter().map(|row| self.base.literal(&row.source)).collect();
+            for (row, found) in batch.drain(..).zip(found) {
+                entries.extend(self.row(item, &file_name, row, found, &scope));
+            }
+            if is_over {
+                break;
             }
         }
     }
 
-    fn row(&mut self, item: &Item, file: &Arc<str>, row: Row, scope: &Scope) -> Option<Entry> {
-        let Row { line, source, key, rule, stage, target } = row;
+    fn row(
+        &mut self,
+        item: &Item,
+        file: &Arc<str>,
+        row: Row,
+        found: Result<Found, find::Error>,
+        scope: &Scope,
+    ) -> Option<Entry> {
+        let Row { line, source: _, key, rule, stage, target } = row;
         let place = Place { file: Arc::clone(file), line };
         let stage = self.manifest.choices.stage_of(item, stage.as_deref());
         let target = self.manifest.choices.target_of(item, target.as_deref());
-        let found = match self.base.literal(&source) {
+        let found = match found {
             Err(error @ find::Error::Missing { .. }) if item.optional => {
                 self.warnings.push(format!("{place}: {error}; it is optional"));
                 return None;
@@ -247,11 +288,17 @@ impl<'a> Expand<'a> {
             let wrong = if key.is_empty() {
                 Some("the key is empty".to_owned())
             } else {
-                key::flaw(&full, self.manifest.allow_unusual_keys).or_else(|| self.manifest.allowed.flaw(&full))
+                key::flaw(&full, self.manifest.allow_unusual_keys)
             };
             if let Some(message) = wrong {
                 self.note(Flaw { place: at.clone(), message });
                 return None;
+            }
+            if !self.manifest.allowed.allows(&full) {
+                self.strays.0 += 1;
+                if self.strays.1.len() < MOST_STRAYS {
+                    self.strays.1.push(format!("{at}: {}", escape(&full)));
+                }
             }
         }
         let properties = match self.resolver.resolve(&item.properties, self.engine, scope, &source) {
@@ -263,18 +310,41 @@ impl<'a> Expand<'a> {
                 return None;
             }
         };
-        Some(Entry {
-            place,
-            source: self.below_plan_base(&source),
-            real: real.map(|real| real.strip_prefix(self.plan_base).unwrap_or(&real).to_string_lossy().into_owned()),
+        let real = real.map(|real| real.strip_prefix(self.plan_base).unwrap_or(&real).to_string_lossy().into());
+        let terms = self.terms(Terms {
             target: self.names.get(&*target).map_or(target, Arc::clone),
-            key: Key::new(full),
             rule,
             compare: item.compare,
-            stage,
+            stage: stage.or_else(|| self.stage.clone()),
             properties,
-            flaw,
-        })
+        });
+        let source = self.below_plan_base(&source).into();
+        Some(Entry { place, source, real, key: Key::new(full), terms, flaw: flaw.map(Into::into) })
+    }
+
+    fn terms(&mut self, terms: Terms) -> Arc<Terms> {
+        let Terms { target, rule, compare, stage, properties } = &terms;
+        let stage = stage.as_ref().map(|stage| stage.as_ptr());
+        let id = (target.as_ptr(), *rule, *compare, stage, Arc::as_ptr(properties));
+        Arc::clone(self.terms.entry(id).or_insert_with(|| Arc::new(terms)))
+    }
+
+    /// What keeps the whole plan from being applied.
+    pub fn refusal(&self) -> Option<Flaw> {
+        let (strays, first) = &self.strays;
+        if *strays == 0 {
+            return None;
+        }
+        let more = strays - first.len() as u64;
+        let more = if more > 0 { format!("; and {} more", count(more)) } else { String::new() };
+        let message = format!(
+            "{} {} outside allow_keys ({}): {}{more}",
+            count(*strays),
+            if *strays == 1 { "key is" } else { "keys are" },
+            self.manifest.allowed.written().join(", "),
+            first.join("; "),
+        );
+        Some(Flaw { place: self.at(0), message })
     }
 
     /// The source relative to the plan's base. The manifest's folder has no links in it, so leading `..` fold.

@@ -44,6 +44,8 @@ pub struct Gathered {
     pub parameters: BTreeMap<String, String>,
     /// One for each manifest.
     pub policies: Vec<Policy>,
+    /// What keeps the plan from being applied, whatever the bucket holds: keys outside `allow_keys`.
+    pub refusals: Vec<Flaw>,
     pub warnings: Vec<String>,
 }
 
@@ -92,23 +94,23 @@ pub fn gather(request: &Request) -> Result<Gathered, Vec<Flaw>> {
         manifests: Vec::new(),
         parameters: parameters(request),
         policies: Vec::new(),
+        refusals: Vec::new(),
         warnings: Vec::new(),
     };
     for (reading, names) in readings.iter().zip(&names.by_manifest) {
         let from = gathered.entries.len();
         let folder = request.base.as_deref().or_else(|| reading.path.parent());
-        let mut expand = Expand::new(&engine, &reading.manifest, names, &reading.base, &gathered.base, folder);
+        // A manifest without stages joins the first of the others'.
+        let stage = stages.first().cloned();
+        let mut expand = Expand::new(&engine, &reading.manifest, names, &reading.base, &gathered.base, folder, stage);
         match &mut expand {
             Ok(expand) => {
                 expand.all(&mut gathered.entries);
+                gathered.refusals.extend(expand.refusal());
                 flaws.append(&mut expand.flaws);
                 gathered.warnings.append(&mut expand.warnings);
             }
             Err(found) => flaws.push(found.clone()),
-        }
-        for entry in &mut gathered.entries[from..] {
-            // A manifest without stages joins the first of the others'.
-            entry.stage = entry.stage.take().or_else(|| stages.first().cloned());
         }
         gathered.manifests.push(ManifestRef {
             path: reading.path.display().to_string(),
@@ -121,9 +123,14 @@ pub fn gather(request: &Request) -> Result<Gathered, Vec<Flaw>> {
             entries: from..gathered.entries.len(),
         });
     }
+    if flaws.is_empty() {
+        gathered.entries.shrink_to_fit();
+        return Ok(gathered);
+    }
+    flaws.extend(gathered.refusals);
     flaws.sort();
     flaws.dedup();
-    if flaws.is_empty() { Ok(gathered) } else { Err(flaws) }
+    Err(flaws)
 }
 
 /// One manifest, read as far as it is sound.

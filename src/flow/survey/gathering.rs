@@ -63,8 +63,8 @@ fn head(rest: &str) -> String {
 /// `place source -> target key`
 fn walk(world: &World, gathered: &Gathered) -> Vec<String> {
     let show = |entry: &Entry| {
-        let Entry { place, source, target, key, .. } = entry;
-        let text = world.shorten(&format!("{place} {source} -> {target} {key}"));
+        let Entry { place, source, key, terms, .. } = entry;
+        let text = world.shorten(&format!("{place} {source} -> {} {key}", terms.target));
         entry.flaw.as_ref().map_or(text.clone(), |flaw| format!("{text}: {flaw}"))
     };
     gathered.entries.iter().map(show).collect()
@@ -100,8 +100,8 @@ fn entries_come_in_manifest_order_with_everything_resolved() {
         ]
     );
     let of = |f: fn(&Entry) -> String| -> Vec<String> { gathered.entries.iter().map(f).collect() };
-    assert_eq!(of(|entry| entry.rule.to_string()), ["keep", "keep", "always", "never", "keep"]);
-    let stage = |entry: &Entry| entry.stage.as_deref().unwrap_or("-").to_owned();
+    assert_eq!(of(|entry| entry.terms.rule.to_string()), ["keep", "keep", "always", "never", "keep"]);
+    let stage = |entry: &Entry| entry.terms.stage.as_deref().unwrap_or("-").to_owned();
     assert_eq!(of(stage), ["data", "data", "index", "index", "data"]);
     assert_eq!(gathered.stages, ["data", "index"]);
     assert_eq!(gathered.base, world.0.path().canonicalize().unwrap());
@@ -112,6 +112,24 @@ fn entries_come_in_manifest_order_with_everything_resolved() {
     assert_eq!(parameters, ["date=2026-01-31", "var.REGION=emea"]);
     let warnings: Vec<_> = gathered.warnings.iter().map(|warning| world.shorten(warning)).collect();
     assert_eq!(warnings, ["m.yaml:13: nope does not exist in BASE; it is optional"]);
+}
+
+#[test]
+fn keys_outside_allow_keys_keep_the_plan_from_being_applied_and_are_counted() {
+    let rows: String = (0..25).map(|n| format!("ok,b/{n}\n")).collect();
+    let world = World::new(&[
+        ("m.yaml", &head("allow_keys: ['a/**', 'c']\nprefix: ''\nentries:\n  - list: l.csv\n")),
+        ("l.csv", &format!("source,key\n{rows}ok,a/x\nok,c\n")),
+        ("ok", ""),
+    ]);
+    let gathered = world.gather(&["m.yaml"]).unwrap();
+    assert_eq!(gathered.entries.len(), 27);
+    let refusals: Vec<String> = gathered.refusals.iter().map(|flaw| world.shorten(&flaw.to_string())).collect();
+    let named: Vec<String> = (0..10).map(|n| format!("l.csv:{}: b/{n}", n + 2)).collect();
+    assert_eq!(
+        refusals,
+        [format!("m.yaml: 25 keys are outside allow_keys (a/**, c): {}; and 15 more", named.join("; "))]
+    );
 }
 
 #[test]
@@ -145,17 +163,16 @@ fn flaws_of_the_text_of_the_disk_and_of_the_lists_are_told_in_one_run() {
     assert_eq!(
         flaws,
         "\
-l.csv:3: key c matches none of allow_keys: a/**
 l.csv:4: gone does not exist in BASE
 l.csv:4: stage x is not known: the manifest has no stages
 l.csv:4: target y is not one of default
 l.csv:5: has 5 columns where the header has 4
 l.csv:6: target defalt is not one of default; did you mean default?
+m.yaml: 2 keys are outside allow_keys (a/**): m.yaml:9: b/x; l.csv:3: c
 m.yaml:4: unknown field bukket; did you mean bucket?
 m.yaml:6: nope.csv does not exist in BASE; if that is fine, say optional: true
 m.yaml:7: *.nope matches no file; if that is fine, say optional: true
 m.yaml:8: key: var.REGIO is not defined in the template \"a/{{ var.REGIO }}\"; give it with --var REGIO=VALUE (given: REGION); did you mean REGION?
-m.yaml:9: key b/x matches none of allow_keys: a/**
 m.yaml:10: key a//x has an empty segment (//); if that is meant, say allow_unusual_keys: true
 m.yaml:11: the key is empty
 m.yaml:12: /etc/passwd lies outside the base folder; if that is meant, say allow_outside_base: true
@@ -240,7 +257,8 @@ fn properties_are_merged_and_equal_ones_are_shared() {
     ]);
     let gathered = world.gather(&["m.yaml"]).unwrap();
     let entries = &gathered.entries;
-    let types: Vec<_> = entries.iter().map(|entry| entry.properties.content_type.as_deref().unwrap_or("-")).collect();
+    let types: Vec<_> =
+        entries.iter().map(|entry| entry.terms.properties.content_type.as_deref().unwrap_or("-")).collect();
     assert_eq!(
         types,
         [
@@ -254,14 +272,14 @@ fn properties_are_merged_and_equal_ones_are_shared() {
             "-"
         ]
     );
-    assert!(Arc::ptr_eq(&entries[0].properties, &entries[1].properties));
-    assert!(Arc::ptr_eq(&entries[2].properties, &entries[4].properties));
-    assert!(entries[0].properties.metadata.is_empty());
+    assert!(Arc::ptr_eq(&entries[0].terms.properties, &entries[1].terms.properties));
+    assert!(Arc::ptr_eq(&entries[2].terms.properties, &entries[4].terms.properties));
+    assert!(entries[0].terms.properties.metadata.is_empty());
     let of = |map: &BTreeMap<String, String>| map.iter().map(|(n, v)| format!("{n}={v}")).collect::<Vec<_>>().join(" ");
-    let merged = &entries[5].properties;
+    let merged = &entries[5].terms.properties;
     assert_eq!((of(&merged.metadata), of(&merged.tags)), ("b=y c=z".into(), "t=x u=2026-01-31".into()));
     assert_eq!((&merged.cache_control, &merged.sse), (&None, &Some(Sse::Aes256)));
-    let cleared = &entries[6].properties;
+    let cleared = &entries[6].terms.properties;
     assert_eq!((of(&cleared.metadata), of(&cleared.tags)), ("a=x b=2026-01-31".into(), String::new()));
     assert_eq!((cleared.cache_control.as_deref(), &cleared.sse), (Some("no-cache"), &Some(Sse::Kms("k".into()))));
 }
@@ -289,7 +307,7 @@ fn several_manifests_become_one_under_the_folder_that_holds_them_all() {
     let ranges: Vec<_> = gathered.policies.iter().map(|policy| policy.entries.clone()).collect();
     assert_eq!(ranges, [0..2, 2..4]);
     // Whose manifest has no stages joins the first.
-    assert_eq!(gathered.entries[3].stage.as_deref(), Some("data"));
+    assert_eq!(gathered.entries[3].terms.stage.as_deref(), Some("data"));
 }
 
 #[test]
@@ -300,8 +318,8 @@ fn same_named_targets_of_same_named_manifests_are_still_told_apart() {
     let names: BTreeSet<_> = gathered.targets.iter().map(|target| target.name.as_str()).collect();
     assert_eq!((gathered.targets.len(), names.len()), (2, 2));
     for entry in &gathered.entries {
-        let target = gathered.targets.iter().find(|target| *target.name == *entry.target).unwrap();
-        assert_eq!(target.bucket, if entry.source == "1/f" { "bbb" } else { "ccc" });
+        let target = gathered.targets.iter().find(|target| *target.name == *entry.terms.target).unwrap();
+        assert_eq!(target.bucket, if &*entry.source == "1/f" { "bbb" } else { "ccc" });
     }
 }
 
@@ -394,7 +412,7 @@ proptest! {
         let world = World::new(&all);
         let set = |manifest: &str| -> BTreeSet<String> {
             let entries = world.gather(&[manifest]).unwrap().entries;
-            entries.iter().map(|e| format!("{} {} {} {:?}", e.source, e.key, e.rule, e.properties)).collect()
+            entries.iter().map(|e| format!("{} {} {} {:?}", e.source, e.key, e.terms.rule, e.terms.properties)).collect()
         };
         let (one, other) = (set("a.yaml"), set("b.yaml"));
         prop_assert_eq!(one.len(), 12);

@@ -1,19 +1,17 @@
-//! Heads by HEAD or by LIST, whichever costs less.
+//! What LIST tells of the bucket before anything is asked key by key, in little memory: a million heads at 48 bytes each.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use futures_util::{StreamExt as _, stream};
+use jiff::Timestamp;
 
 use crate::flow::cancel::Cancel;
 use crate::flow::list::{Effort, list};
+use crate::model::digest::{ETag, Md5};
 use crate::model::entry::{Entry, Key, Properties};
-use crate::model::event::{Event, Phase, Watch};
 use crate::model::head::{Encryption, Head, HeldChecksums, Remote};
 use crate::model::target::Target;
 use crate::store::{Listed, Store};
-
-use super::{Settings, SurveyError};
 
 /// How heads are found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -24,121 +22,141 @@ pub enum Discovery {
     Head,
 }
 
-type Looked = (usize, Result<Remote, String>);
+/// What is known of an entry's key.
+#[derive(Debug, Default)]
+pub(super) enum Known {
+    /// Nothing: it must be asked for.
+    #[default]
+    Nothing,
+    /// A LIST that was read to its end did not show it.
+    Absent,
+    There(Brief),
+}
 
-/// Looks at the keys of the entries in `which`. One entry's failed look is that entry's; a failure that every look would
-/// meet ends the survey.
+impl Known {
+    /// As a look would have told it; `None` where one is needed.
+    pub fn remote(&self) -> Option<Remote> {
+        match self {
+            Self::Nothing => None,
+            Self::Absent => Some(Remote::Absent),
+            Self::There(brief) => Some(Remote::Present(Box::new(brief.head()))),
+        }
+    }
+}
+
+/// Lists the keys of the entries of each target; gives one answer an entry and counts the requests.
 pub(super) async fn look<S: Store>(
     entries: &[Entry],
-    which: &[usize],
     targets: &HashMap<String, (Target, Arc<S>)>,
-    settings: Settings,
-    watch: &Arc<dyn Watch>,
+    discovery: Discovery,
     cancel: &Cancel,
     requests: &mut u64,
-) -> Result<Vec<Looked>, SurveyError> {
-    let mut by_target: HashMap<&str, Vec<usize>> = HashMap::new();
-    for at in which {
-        by_target.entry(&*entries[*at].target).or_default().push(*at);
+    mut found: impl FnMut(),
+) -> Vec<Known> {
+    let effort = match discovery {
+        Discovery::Auto => Effort::WhileCheaper,
+        Discovery::List => Effort::ToTheEnd,
+        Discovery::Head => return Vec::new(),
+    };
+    let mut by_target: HashMap<&str, Vec<u32>> = HashMap::new();
+    for (entry, at) in entries.iter().zip(0u32..) {
+        if entry.flaw.is_none() {
+            by_target.entry(&*entry.terms.target).or_default().push(at);
+        }
     }
-    let mut looked = Vec::with_capacity(which.len());
-    for (name, mut which) in by_target {
+    let mut known: Vec<Known> = Vec::new();
+    known.resize_with(entries.len(), Known::default);
+    for (name, members) in by_target {
         let Some((_, store)) = targets.get(name) else { continue };
-        let effort = match settings.discovery {
-            Discovery::Auto => Some(Effort::WhileCheaper),
-            Discovery::List => Some(Effort::ToTheEnd),
-            Discovery::Head => None,
+        let keys: Vec<&Key> = members.iter().map(|at| &entries[*at as usize].key).collect();
+        let take = |place: usize, listed: Listed| {
+            known[members[place] as usize] = Known::There(Brief::of(listed));
+            found();
         };
-        if let Some(effort) = effort {
-            which = by_list(entries, which, &**store, effort, watch, cancel, requests, &mut looked).await;
-        }
-        by_head(name, entries, &which, store, settings, watch, cancel, requests, &mut looked).await?;
-    }
-    Ok(looked)
-}
-
-/// Lists the keys' common prefix; gives back the entries that are still to be asked for one by one.
-#[allow(clippy::too_many_arguments)]
-async fn by_list<S: Store>(
-    entries: &[Entry],
-    which: Vec<usize>,
-    store: &S,
-    effort: Effort,
-    watch: &Arc<dyn Watch>,
-    cancel: &Cancel,
-    requests: &mut u64,
-    looked: &mut Vec<Looked>,
-) -> Vec<usize> {
-    let mut waiting: HashMap<&Key, usize> = which.iter().map(|at| (&entries[*at].key, *at)).collect();
-    let tell = |files| watch.tell(Event::Advance { phase: Phase::Looking, files, bytes: 0 });
-    let listing = list(store, &waiting.keys().copied().collect(), effort, cancel, tell).await;
-    *requests += listing.requests;
-    for listed in listing.found {
-        if let Some(at) = waiting.remove(&listed.key) {
-            looked.push((at, Ok(Remote::Present(Box::new(head_of(listed))))));
+        let listing = list(&**store, &keys, effort, cancel, take).await;
+        *requests += listing.requests;
+        for (at, is_covered) in members.iter().zip(listing.is_covered) {
+            let known = &mut known[*at as usize];
+            if is_covered && matches!(known, Known::Nothing) {
+                *known = Known::Absent;
+            }
         }
     }
-    if listing.is_complete {
-        tell(waiting.len() as u64);
-        looked.extend(waiting.drain().map(|(_, at)| (at, Ok(Remote::Absent))));
-    }
-    let mut rest: Vec<usize> = waiting.into_values().collect();
-    rest.sort_unstable();
-    rest
-}
-
-#[allow(clippy::too_many_arguments)]
-async fn by_head<S: Store>(
-    name: &str,
-    entries: &[Entry],
-    which: &[usize],
-    store: &Arc<S>,
-    settings: Settings,
-    watch: &Arc<dyn Watch>,
-    cancel: &Cancel,
-    requests: &mut u64,
-    looked: &mut Vec<Looked>,
-) -> Result<(), SurveyError> {
-    let mut looks = stream::iter(which.iter().copied())
-        .map(|at| {
-            let (store, key) = (Arc::clone(store), entries[at].key.clone());
-            // A task of its own, so that every core takes part.
-            let task = (!cancel.is_set()).then(|| tokio::spawn(async move { store.head(&key).await }));
-            async move {
-                match task {
-                    Some(task) => Some((at, task.await)),
-                    None => None,
-                }
-            }
-        })
-        .buffer_unordered(settings.looks.max(1));
-    while let Some(answer) = looks.next().await {
-        let Some((at, answer)) = answer else { return Err(SurveyError::Interrupted) };
-        *requests += 1;
-        watch.tell(Event::Advance { phase: Phase::Looking, files: 1, bytes: 0 });
-        looked.push(match answer {
-            Ok(Ok(remote)) => (at, Ok(remote)),
-            Ok(Err(error)) if error.stop => {
-                return Err(SurveyError::Target { target: name.to_owned(), cause: error.cause });
-            }
-            Ok(Err(error)) => (at, Err(format!("the bucket could not be asked: {error}"))),
-            Err(error) => (at, Err(format!("the look died: {error}"))),
-        });
-    }
-    Ok(())
+    known
 }
 
 /// What a LIST tells of an object: no encryption, no checksum, no version, no metadata.
-fn head_of(listed: Listed) -> Head {
-    Head {
-        size: listed.size,
-        etag: listed.etag,
-        version: None,
-        last_modified: listed.last_modified,
-        encryption: Encryption::Unknown,
-        checksums: HeldChecksums::default(),
-        properties: Properties::default(),
-        claim: None,
-        write_id: None,
+#[derive(Debug)]
+pub(super) struct Brief {
+    size: u64,
+    /// Seconds since the Unix epoch.
+    modified: Option<i64>,
+    tag: Tag,
+}
+
+/// An ETag without a text of its own where it is hex, as nearly all are.
+#[derive(Debug)]
+enum Tag {
+    Plain(Md5),
+    Parts(Md5, u16),
+    Other(Box<str>),
+}
+
+impl Brief {
+    fn of(listed: Listed) -> Self {
+        let Listed { key: _, size, etag, last_modified } = listed;
+        let modified = last_modified.and_then(|text| text.parse().ok()).map(|time: Timestamp| time.as_second());
+        Self { size, modified, tag: Tag::of(&etag) }
+    }
+
+    fn head(&self) -> Head {
+        let modified = self.modified.and_then(|seconds| Timestamp::from_second(seconds).ok());
+        Head {
+            size: self.size,
+            etag: self.tag.etag(),
+            version: None,
+            last_modified: modified.map(|time| time.to_string()),
+            encryption: Encryption::Unknown,
+            checksums: HeldChecksums::default(),
+            properties: Properties::default(),
+            claim: None,
+            write_id: None,
+        }
+    }
+}
+
+impl Tag {
+    fn of(etag: &ETag) -> Self {
+        let parts = etag.as_multipart().and_then(|(md5, parts)| Some(Self::Parts(md5, u16::try_from(parts).ok()?)));
+        let short = etag.as_md5().map(Self::Plain).or(parts);
+        // Only what comes back as it was: the text is what a precondition will name.
+        short.filter(|short| short.etag() == *etag).unwrap_or_else(|| Self::Other(etag.as_str().into()))
+    }
+
+    fn etag(&self) -> ETag {
+        match self {
+            Self::Plain(md5) => ETag::new(&md5.to_string()),
+            Self::Parts(md5, parts) => ETag::new(&format!("{md5}-{parts}")),
+            Self::Other(text) => ETag::new(text),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_listed_etag_comes_back_as_it_was() {
+        assert!(size_of::<Known>() <= 48);
+        let md5 = "d41d8cd98f00b204e9800998ecf8427e";
+        let upper = md5.to_uppercase();
+        let long = format!("{md5}-00012");
+        for text in [md5, &upper, &long, &format!("{md5}-12"), &format!("{md5}-10000"), "", "opaque", "a-1"] {
+            assert_eq!(Tag::of(&ETag::new(text)).etag().as_str(), text);
+        }
+        assert!(matches!(Tag::of(&ETag::new(md5)), Tag::Plain(_)));
+        assert!(matches!(Tag::of(&ETag::new(&upper)), Tag::Other(_)));
+        assert!(matches!(Tag::of(&ETag::new(&long)), Tag::Other(_)));
     }
 }

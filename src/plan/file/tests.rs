@@ -73,10 +73,13 @@ fn step(n: u64, key: &str, action: Action) -> Step {
 
 fn written(header: &Header, steps: &[Step]) -> Vec<u8> {
     let mut writer = Writer::new(Vec::new(), header).unwrap();
+    let (mut counts, mut lines) = (Counts::default(), Vec::new());
     for step in steps {
-        writer.step(step).unwrap();
+        counts.add(step);
+        line(step, &mut lines);
     }
-    writer.finish().unwrap().0
+    writer.lines(&lines).unwrap();
+    writer.finish(counts).unwrap().0
 }
 
 fn flaw(bytes: &[u8]) -> String {
