@@ -399,6 +399,30 @@ async fn a_listing_that_does_not_say_how_to_go_on_is_an_error() {
 }
 
 #[tokio::test]
+async fn a_listing_that_breaks_off_is_asked_for_again_and_never_taken_for_a_short_one() {
+    let whole =
+        "<ListBucketResult><Contents><Key>a</Key><ETag>\"e\"</ETag><Size>1</Size></Contents></ListBucketResult>";
+    let short = Say::Cut(format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{}", whole.len(), &whole[..90]));
+    // Without a length, its end is only where the connection ends.
+    let unframed = Say::Cut(format!("HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n{}", &whole[..90]));
+    let wire = Wire::start([short.clone(), say(200, "", whole)]).await;
+    let page = wire.store().await.list("", None).await.unwrap();
+    assert_eq!(page.objects.iter().map(|listed| listed.key.as_str()).collect::<Vec<_>>(), ["a"]);
+    assert_eq!(wire.seen().len(), 2);
+    for cut in [short, unframed] {
+        let store = Wire::start(vec![cut; 4]).await.store().await;
+        assert!(store.list("", None).await.is_err());
+    }
+}
+
+#[tokio::test]
+async fn an_error_inside_a_200_is_no_empty_listing() {
+    let body = "<?xml version=\"1.0\"?><Error><Code>AccessDenied</Code><Message>no</Message></Error>";
+    let store = Wire::start([say(200, "", body)]).await.store().await;
+    assert_eq!(store.list("", None).await.unwrap_err().cause.code, "AccessDenied");
+}
+
+#[tokio::test]
 async fn delete_markers_take_their_place_among_the_versions() {
     let version = |tag: &str, key: &str, id: &str, latest: bool, second: u32| {
         let time = format!("2026-01-01T00:00:0{second}.000Z");

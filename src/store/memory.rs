@@ -263,7 +263,7 @@ impl Store for Memory {
                 key: key.clone(),
                 size: content.head.size,
                 etag: content.head.etag.clone(),
-                last_modified: content.head.last_modified.clone(),
+                last_modified: content.head.last_modified.as_ref().and_then(|time| time.parse().ok()),
             });
         }
         Ok(page)

@@ -9,8 +9,12 @@ pub mod flaky;
 pub mod memory;
 pub mod s3;
 
+use std::fmt;
 use std::path::PathBuf;
+use std::str::FromStr;
 use std::sync::Arc;
+
+use jiff::Timestamp;
 
 use crate::model::digest::{ETag, Sha256};
 use crate::model::entry::Key;
@@ -62,7 +66,32 @@ pub struct Listed {
     pub key: Key,
     pub size: u64,
     pub etag: ETag,
-    pub last_modified: Option<String>,
+    pub last_modified: Option<Time>,
+}
+
+/// A moment, to the second. Displayed as RFC 3339, in UTC.
+///
+/// Listings hold a million of them: the text is made where somebody reads it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Time {
+    /// Since 1970 began.
+    seconds: i64,
+}
+
+impl FromStr for Time {
+    type Err = jiff::Error;
+
+    /// Takes any RFC 3339 time with its offset.
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Ok(Self { seconds: text.parse::<Timestamp>()?.as_second() })
+    }
+}
+
+impl fmt::Display for Time {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let time = Timestamp::from_second(self.seconds).map_err(|_| fmt::Error)?;
+        time.strftime("%Y-%m-%dT%H:%M:%SZ").fmt(f)
+    }
 }
 
 /// One version of a key, newest first.

@@ -3,15 +3,13 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use jiff::Timestamp;
-
 use crate::flow::cancel::Cancel;
 use crate::flow::list::{Effort, list};
 use crate::model::digest::{ETag, Md5};
 use crate::model::entry::{Entry, Key, Properties};
 use crate::model::head::{Encryption, Head, HeldChecksums, Remote};
 use crate::model::target::Target;
-use crate::store::{Listed, Store};
+use crate::store::{Listed, Store, Time};
 
 /// How heads are found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -89,8 +87,7 @@ pub(super) async fn look<S: Store>(
 #[derive(Debug)]
 pub(super) struct Brief {
     size: u64,
-    /// Seconds since the Unix epoch.
-    modified: Option<i64>,
+    modified: Option<Time>,
     tag: Tag,
 }
 
@@ -105,17 +102,15 @@ enum Tag {
 impl Brief {
     fn of(listed: Listed) -> Self {
         let Listed { key: _, size, etag, last_modified } = listed;
-        let modified = last_modified.and_then(|text| text.parse().ok()).map(|time: Timestamp| time.as_second());
-        Self { size, modified, tag: Tag::of(&etag) }
+        Self { size, modified: last_modified, tag: Tag::of(&etag) }
     }
 
     fn head(&self) -> Head {
-        let modified = self.modified.and_then(|seconds| Timestamp::from_second(seconds).ok());
         Head {
             size: self.size,
             etag: self.tag.etag(),
             version: None,
-            last_modified: modified.map(|time| time.to_string()),
+            last_modified: self.modified.map(|time| time.to_string()),
             encryption: Encryption::Unknown,
             checksums: HeldChecksums::default(),
             properties: Properties::default(),

@@ -6,6 +6,7 @@
 mod body;
 mod classify;
 mod connect;
+mod page;
 mod probe;
 mod translate;
 mod wait;
@@ -27,7 +28,7 @@ use crate::model::entry::Key;
 use crate::model::head::{Remote, VersionId};
 use crate::model::target::Target;
 use crate::model::write::{Cause, Expect, LookError, Object, PutError, Refusal, Written};
-use crate::store::{Access, Body, Listed, Page, Part, PartTaken, ProbeKey, Probed, Store, UploadId, Version};
+use crate::store::{Access, Body, Page, Part, PartTaken, ProbeKey, Probed, Store, UploadId, Version};
 
 use body::{Outgoing, Sent};
 use classify::{Answer, Condition, Op};
@@ -208,29 +209,9 @@ impl Store for S3 {
             .encoding_type(EncodingType::Url)
             .set_expected_bucket_owner(self.owner.clone())
             .set_request_payer(self.payer.clone());
-        let output = looked(request.send().await)?;
-        let encoded = output.encoding_type() == Some(&EncodingType::Url);
-        let mut objects = Vec::with_capacity(output.contents().len());
-        for object in output.contents() {
-            let (Some(key), Some(etag)) = (object.key(), object.e_tag()) else {
-                return Err(unreadable("a listed object has no key or no ETag"));
-            };
-            objects.push(Listed {
-                key: Key::new(translate::key(key, encoded)),
-                size: translate::size(object.size()).ok_or_else(|| unreadable("a listed object has no size"))?,
-                etag: ETag::new(etag),
-                last_modified: translate::time(object.last_modified()),
-            });
-        }
-        let next = match (output.is_truncated().unwrap_or(false), output.next_continuation_token()) {
-            (false, _) => None,
-            // To end here, or to begin anew, would show a part of the bucket as all of it.
-            (true, next) if next.is_none() || next == after => {
-                return Err(unreadable("the listing goes on, but the server does not say where"));
-            }
-            (true, next) => next.map(ToOwned::to_owned),
-        };
-        Ok(Page { objects, next })
+        let reading = page::Reading::new(after);
+        looked(request.customize().interceptor(reading.clone()).send().await)?;
+        reading.take().map_err(|why| unreadable(&why))
     }
 
     async fn versions(&self, key: &Key, most: usize) -> Result<Vec<Version>, LookError> {
