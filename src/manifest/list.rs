@@ -23,6 +23,28 @@ pub struct Row {
     pub target: Option<String>,
 }
 
+/// The same, lent until the next row is asked for: a million rows are read without an allocation for each.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RowRef<'a> {
+    /// Counted from 1; the header is on line 1.
+    pub line: u32,
+    pub source: &'a str,
+    /// Without the prefix.
+    pub key: &'a str,
+    pub rule: Option<Rule>,
+    pub stage: Option<&'a str>,
+    pub target: Option<&'a str>,
+}
+
+impl RowRef<'_> {
+    #[must_use]
+    pub fn to_row(&self) -> Row {
+        let Self { line, source, key, rule, stage, target } = *self;
+        let own = |text: Option<&str>| text.map(str::to_owned);
+        Row { line, source: source.to_owned(), key: key.to_owned(), rule, stage: own(stage), target: own(target) }
+    }
+}
+
 /// Reads a list file row by row. `file` is what places call it. After a bad header or a read error nothing more comes.
 pub fn rows<R: Read>(file: &Arc<str>, from: R) -> Rows<R> {
     // Lines end at the newline alone, so that they can be counted; a carriage return before it is taken off by `column`.
@@ -30,7 +52,8 @@ pub fn rows<R: Read>(file: &Arc<str>, from: R) -> Rows<R> {
     let mut builder = csv::ReaderBuilder::new();
     let reader = builder.has_headers(false).flexible(true).terminator(terminator).from_reader(Ended {
         from,
-        last: b'\n',
+        tail: *b"\n\n\n",
+        bytes: 0,
         over: false,
     });
     Rows { file: Arc::clone(file), reader, columns: None, done: false, record: ByteRecord::new() }
@@ -51,6 +74,17 @@ impl<R: Read> Iterator for Rows<R> {
     type Item = Result<Row, Vec<Flaw>>;
 
     fn next(&mut self) -> Option<Self::Item> {
+        self.next_row().map(|row| row.map(|row| row.to_row()))
+    }
+}
+
+fn missing_header() -> String {
+    "the header is missing: source,key and if needed overwrite,stage,target".to_owned()
+}
+
+impl<R: Read> Rows<R> {
+    /// The next row, as [`Iterator::next`] gives it, but lent.
+    pub fn next_row(&mut self) -> Option<Result<RowRef<'_>, Vec<Flaw>>> {
         loop {
             if self.done {
                 return None;
@@ -68,8 +102,13 @@ impl<R: Read> Iterator for Rows<R> {
                 Ok(true) if self.record.len() == 1 && self.record[0] == *b"\r" => continue,
                 Ok(true) => {}
             }
-            if let Some(columns) = &self.columns {
-                return Some(self.row(columns));
+            if self.is_cut_off() {
+                self.done = true;
+                let message = "a quote is opened and never closed; the list may have been cut off".to_owned();
+                return Some(Err(vec![self.flaw(self.line(), message)]));
+            }
+            if self.columns.is_some() {
+                return Some(self.row());
             }
             match self.header() {
                 Ok(columns) => self.columns = Some(columns),
@@ -80,18 +119,23 @@ impl<R: Read> Iterator for Rows<R> {
             }
         }
     }
-}
 
-fn missing_header() -> String {
-    "the header is missing: source,key and if needed overwrite,stage,target".to_owned()
-}
+    /// Whether the file ends within quotes. Then its last newline is in the record and not after it; of a record that was
+    /// closed after a newline, a quote stands between the two.
+    fn is_cut_off(&self) -> bool {
+        let ended = self.reader.get_ref();
+        self.record.as_slice().last() == Some(&b'\n')
+            && ended.over
+            && self.reader.position().byte() == ended.bytes
+            && ended.tail != *b"\n\"\n"
+    }
 
-impl<R: Read> Rows<R> {
     /// Where the record begins. The parser counts lines but not those that it skips for being empty, so this goes back from
     /// the record's end.
     fn line(&self) -> u32 {
-        let inside = self.record.as_slice().split(|byte| *byte == b'\n').count() as u64 - 1;
-        let line = self.reader.position().line().saturating_sub(1 + inside).max(1);
+        let after = u64::from(!self.is_cut_off());
+        let inside: u64 = self.record.as_slice().iter().map(|byte| u64::from(*byte == b'\n')).sum();
+        let line = self.reader.position().line().saturating_sub(after + inside).max(1);
         u32::try_from(line).unwrap_or(u32::MAX)
     }
 
@@ -134,24 +178,33 @@ impl<R: Read> Rows<R> {
         if flaws.is_empty() { Ok(columns) } else { Err(flaws) }
     }
 
-    fn row(&self, columns: &[usize]) -> Result<Row, Vec<Flaw>> {
+    fn row(&self) -> Result<RowRef<'_>, Vec<Flaw>> {
         let line = self.line();
+        let columns = self.columns.as_deref().unwrap_or_default();
         if self.record.len() != columns.len() {
             let (has, wants) = (self.record.len(), columns.len());
             return Err(vec![self.flaw(line, format!("has {has} columns where the header has {wants}"))]);
         }
-        let mut flaws = Vec::new();
         let mut values: [Option<&str>; 5] = [None; 5];
+        // Together first, which is one check where most rows are sound.
+        let whole = std::str::from_utf8(self.record.as_slice());
+        let mut flaws = Vec::new();
         for (i, column) in columns.iter().enumerate() {
-            match std::str::from_utf8(self.column(i)) {
-                Ok(text) => values[*column] = Some(text),
-                Err(_) => flaws.push(self.flaw(line, format!("{} is not UTF-8", COLUMNS[*column]))),
+            let text = match (whole, self.record.range(i)) {
+                // Cut within a character, each half is none.
+                (Ok(whole), Some(range)) => whole.get(range),
+                _ => std::str::from_utf8(&self.record[i]).ok(),
+            };
+            match text {
+                Some(text) if i + 1 == columns.len() => values[*column] = Some(text.strip_suffix('\r').unwrap_or(text)),
+                Some(text) => values[*column] = Some(text),
+                None => flaws.push(self.flaw(line, format!("{} is not UTF-8", COLUMNS[*column]))),
             }
         }
         if !flaws.is_empty() {
             return Err(flaws);
         }
-        let [source, key, overwrite, stage, target] = values;
+        let [source, key, overwrite, stage, target] = values.map(|value| value.filter(|text| !text.is_empty()));
         let (source, key) = (source.unwrap_or(""), key.unwrap_or(""));
         if let Some(why) = super::value::path(source) {
             flaws.push(self.flaw(line, format!("source: {why}")));
@@ -159,13 +212,12 @@ impl<R: Read> Rows<R> {
         if key.is_empty() {
             flaws.push(self.flaw(line, "key: is empty".to_owned()));
         }
-        let said = |value: Option<&str>| value.filter(|text| !text.is_empty()).map(str::to_owned);
-        let rule = said(overwrite).and_then(|text| {
+        let rule = overwrite.and_then(|text| {
             let rule = Rule::ALL.into_iter().find(|rule| rule.name() == text);
             if rule.is_none() {
                 let words = Rule::ALL.map(Rule::name);
-                let meant = suggestion(&text, words.into_iter());
-                let message = format!("overwrite: {} is not one of {}{meant}", shown(&text), words.join(", "));
+                let meant = suggestion(text, words.into_iter());
+                let message = format!("overwrite: {} is not one of {}{meant}", shown(text), words.join(", "));
                 flaws.push(self.flaw(line, message));
             }
             rule
@@ -173,7 +225,7 @@ impl<R: Read> Rows<R> {
         if !flaws.is_empty() {
             return Err(flaws);
         }
-        Ok(Row { line, source: source.to_owned(), key: key.to_owned(), rule, stage: said(stage), target: said(target) })
+        Ok(RowRef { line, source, key, rule, stage, target })
     }
 }
 
@@ -181,7 +233,9 @@ impl<R: Read> Rows<R> {
 #[derive(Debug)]
 struct Ended<R> {
     from: R,
-    last: u8,
+    /// The last bytes that were read.
+    tail: [u8; 3],
+    bytes: u64,
     over: bool,
 }
 
@@ -190,17 +244,20 @@ impl<R: Read> Read for Ended<R> {
         if self.over || into.is_empty() {
             return Ok(0);
         }
-        let n = self.from.read(into)?;
-        if let Some(last) = into[..n].last() {
-            self.last = *last;
-            return Ok(n);
+        let mut n = self.from.read(into)?;
+        if n == 0 {
+            self.over = true;
+            if self.tail[2] == b'\n' {
+                return Ok(0);
+            }
+            into[0] = b'\n';
+            n = 1;
         }
-        self.over = true;
-        if self.last == b'\n' {
-            return Ok(0);
+        for byte in &into[n.saturating_sub(3)..n] {
+            self.tail = [self.tail[1], self.tail[2], *byte];
         }
-        into[0] = b'\n';
-        Ok(1)
+        self.bytes += n as u64;
+        Ok(n)
     }
 }
 
@@ -267,9 +324,47 @@ mod tests {
 
     #[test]
     fn a_list_that_was_cut_off_inside_quotes_does_not_pass_for_whole() {
-        let row = rows(&"l.csv".into(), &b"source,key\na,\"b"[..]).next().unwrap().unwrap();
-        assert_eq!(row.key, "b\n");
-        assert!(crate::manifest::key::flaw(&row.key, false).is_some());
+        let cut =
+            |line: u32| format!("l.csv:{line}: a quote is opened and never closed; the list may have been cut off");
+        for (text, line) in [
+            ("source,key\na,\"b", 2),
+            ("source,key\na,\"b\n", 2),
+            ("source,key\r\n\r\na,\"b\r\nc,d\r\n", 3),
+            ("source,key\na,\"b\"\"", 2),
+            ("source,key\na,\"b\"\"\n", 2),
+            ("source,key\n\n\na,\"b\nc\n\n", 4),
+            ("source,\"key", 1),
+            ("source,key\na,\"", 2),
+        ] {
+            assert_eq!(read(text.as_bytes()), [cut(line)], "{text:?}");
+        }
+        // Closed after a newline, which is odd but whole.
+        for text in ["source,key\na,\"b\n\"", "source,key\na,\"b\n\"\n", "source,key\na,\"b\n\"\n\n"] {
+            assert_eq!(read(text.as_bytes()), ["2 a -> b\n None None None"], "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_character_that_is_torn_between_columns_is_not_utf8() {
+        assert_eq!(read(b"source,key\n\xc3,\xbc\n"), ["l.csv:2: source is not UTF-8", "l.csv:2: key is not UTF-8"]);
+        assert_eq!(read("source,key\nü,\u{1f980}\n".as_bytes()), ["2 ü -> \u{1f980} None None None"]);
+    }
+
+    #[test]
+    fn a_list_is_read_the_same_however_it_arrives() {
+        struct Drip<'a>(&'a [u8]);
+        impl Read for Drip<'_> {
+            fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+                self.0.read(&mut into[..1])
+            }
+        }
+        for text in
+            ["source,key\na,b\n\"c\nd\",e", "source,key\na,\"b", "source,key\na,\"b\n\"\n", "source,key\r\na,b\r\n\r\n"]
+        {
+            let whole: Vec<_> = rows(&"l.csv".into(), text.as_bytes()).collect();
+            let dripped: Vec<_> = rows(&"l.csv".into(), Drip(text.as_bytes())).collect();
+            assert_eq!(whole, dripped, "{text:?}");
+        }
     }
 
     #[test]
