@@ -1,10 +1,12 @@
 //! Finds the files that a source names, below a base folder. Opens none of them: a named pipe would hang.
 
-use std::collections::HashMap;
+use std::borrow::Cow;
 use std::io;
 use std::os::unix::fs::FileTypeExt as _;
 use std::path::{Component, Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
+
+use hashbrown::HashMap;
 
 use super::walk;
 use crate::model::glob::{Glob, GlobError, tidy};
@@ -57,9 +59,20 @@ pub enum Outside {
 pub struct Base {
     pub(super) path: PathBuf,
     pub(super) outside: Outside,
-    /// Real paths of the folders of literal sources: a list names the same few again and again.
-    folders: HashMap<PathBuf, Arc<Result<PathBuf, io::ErrorKind>>>,
+    /// The folders of literal sources, as they are written: a list names the same few again and again.
+    folders: RwLock<HashMap<String, Arc<Folder>>>,
 }
+
+/// A folder that literal sources are in.
+#[derive(Debug)]
+struct Folder {
+    real: Result<PathBuf, io::ErrorKind>,
+    /// Whether no link was met on the way to it.
+    is_plain: bool,
+}
+
+/// Folders that are remembered at once. A list with a folder for each row would hold them all.
+const MOST_FOLDERS: usize = 65_536;
 
 /// Whether a source is a glob: it has one of `* ? [ {`.
 #[must_use]
@@ -72,7 +85,7 @@ impl Base {
     pub fn new(path: &Path, outside: Outside) -> Result<Self, Error> {
         let unreadable = |error: io::Error| Error::Unreadable { path: path.to_owned(), why: said(&error) };
         let path = std::fs::canonicalize(path).map_err(unreadable)?;
-        Ok(Self { path, outside, folders: HashMap::new() })
+        Ok(Self { path, outside, folders: RwLock::default() })
     }
 
     /// Absolute, without symbolic links.
@@ -81,50 +94,61 @@ impl Base {
         &self.path
     }
 
-    /// Looks for exactly this file.
-    pub fn literal(&mut self, source: &str) -> Result<Found, Error> {
-        let source = tidy(source);
+    /// Looks for exactly this file. May be asked from several threads at once.
+    pub fn literal(&self, source: &str) -> Result<Found, Error> {
+        let source = if is_tidy(source) { Cow::Borrowed(source) } else { Cow::Owned(tidy(source)) };
         self.refuse_outside(&source)?;
-        let missing = || Error::Missing { source_name: source.clone(), base: self.path.clone() };
-        let plain = self.plain(&source);
-        let written = self.path.join(&source);
-        let mut found = Found { path: source.clone(), source: source.clone(), real: None, flaw: None };
-        let (Some(parent), Some(name)) = (written.parent(), written.file_name()) else {
-            found.flaw = Some("is a folder, not a file".to_owned());
-            return Ok(found);
+        let found = |real, flaw| Found { path: source.clone().into_owned(), source: source.to_string(), real, flaw };
+        let missing = || Error::Missing { source_name: source.to_string(), base: self.path.clone() };
+        let (parent, name) = match source.rsplit_once('/') {
+            Some(("", name)) => ("/", name),
+            Some(split) => split,
+            None => ("", &*source),
         };
-        let folder = if let Some(known) = self.folders.get(parent) {
-            Arc::clone(known)
-        } else {
-            let real = Arc::new(std::fs::canonicalize(parent).map_err(|error| error.kind()));
-            self.folders.insert(parent.to_owned(), Arc::clone(&real));
-            real
-        };
-        let file = match &*folder {
-            Ok(folder) => folder.join(name),
-            Err(kind) => {
-                if is_missing(*kind) {
-                    return Err(missing());
-                }
-                found.flaw = Some(format!("cannot be reached: {kind}"));
-                return Ok(found);
-            }
+        if matches!(name, "" | "..") {
+            return Ok(found(None, Some("is a folder, not a file".to_owned())));
+        }
+        let folder = self.folder(parent);
+        let file = match &folder.real {
+            Ok(real) => real.join(name),
+            Err(kind) if is_missing(*kind) => return Err(missing()),
+            Err(kind) => return Ok(found(None, Some(format!("cannot be reached: {kind}")))),
         };
         let kind = match std::fs::symlink_metadata(&file) {
             Ok(metadata) => metadata.file_type(),
             Err(error) if is_missing(error.kind()) => return Err(missing()),
-            Err(error) => {
-                found.flaw = Some(format!("cannot be reached: {}", said(&error)));
-                return Ok(found);
-            }
+            Err(error) => return Ok(found(None, Some(format!("cannot be reached: {}", said(&error))))),
         };
-        let is_link = kind.is_symlink();
-        if is_link || file != plain {
-            let real = if is_link { std::fs::canonicalize(&file) } else { Ok(file.clone()) };
-            found.flaw = self.follow(&mut found.real, real);
+        if kind.is_symlink() {
+            let mut real = None;
+            let flaw = self.follow(&mut real, std::fs::canonicalize(&file));
+            let flaw = flaw.or_else(|| judge(real.as_deref().unwrap_or(&file)));
+            return Ok(found(real, flaw));
         }
-        found.flaw = found.flaw.or_else(|| judge(found.real.as_deref().unwrap_or(&file)));
-        Ok(found)
+        // The one look has told what a file is that is no link; it is not asked for again.
+        if folder.is_plain {
+            let flaw = judge_kind(&file, kind);
+            return Ok(found(None, flaw));
+        }
+        let mut real = None;
+        let flaw = self.follow(&mut real, Ok(file.clone()));
+        Ok(found(real, flaw.or_else(|| judge_kind(&file, kind))))
+    }
+
+    /// The folder of a tidy source.
+    fn folder(&self, written: &str) -> Arc<Folder> {
+        if let Some(known) = self.folders.read().unwrap_or_else(PoisonError::into_inner).get(written) {
+            return Arc::clone(known);
+        }
+        let real = std::fs::canonicalize(self.path.join(written)).map_err(|error| error.kind());
+        let is_plain = real.as_ref().is_ok_and(|real| *real == self.plain(written));
+        let folder = Arc::new(Folder { real, is_plain });
+        let mut folders = self.folders.write().unwrap_or_else(PoisonError::into_inner);
+        if folders.len() >= MOST_FOLDERS {
+            folders.clear();
+        }
+        folders.insert(written.to_owned(), Arc::clone(&folder));
+        folder
     }
 
     /// Looks for every file that the glob matches. Folders are no matches.
@@ -174,11 +198,19 @@ impl Base {
 
     /// By its text alone; where links lead is another question.
     fn refuse_outside(&self, source: &str) -> Result<(), Error> {
-        if self.outside == Outside::Refused && !self.plain(source).starts_with(&self.path) {
+        // Nothing leads up or away without one of these.
+        let may_leave = source.starts_with('/') || source.split('/').any(|segment| segment == "..");
+        if may_leave && self.outside == Outside::Refused && !self.plain(source).starts_with(&self.path) {
             return Err(Error::Outside(source.to_owned()));
         }
         Ok(())
     }
+}
+
+/// Whether [`tidy`] would change nothing.
+fn is_tidy(source: &str) -> bool {
+    let rest = source.strip_prefix('/').unwrap_or(source);
+    rest.split('/').all(|segment| !matches!(segment, "" | "."))
 }
 
 /// What keeps a file, links followed, from being uploaded.

@@ -134,7 +134,7 @@ fn links_are_followed_and_the_real_path_is_told() {
             "self.csv: is a symbolic link that cannot be followed: too many levels of symbolic links",
         ]
     );
-    let mut base = base(dir.path());
+    let base = base(dir.path());
     for (source, expected) in [
         ("link.csv", "link.csv -> plain.csv"),
         ("current/sub/b.csv", "current/sub/b.csv -> data/sub/b.csv"),
@@ -144,6 +144,36 @@ fn links_are_followed_and_the_real_path_is_told() {
     ] {
         assert_eq!(shown(dir.path(), &[base.literal(source).unwrap()]), [expected]);
     }
+}
+
+#[test]
+fn sources_are_told_alike_however_they_are_written_and_whoever_asks() {
+    let dir = tree(&["data/a.csv", "data/sub/b.csv"]);
+    symlink("sub", dir.path().join("data/link")).unwrap();
+    let base = base(dir.path());
+    let absolute = dir.path().canonicalize().unwrap().join("data/a.csv").display().to_string();
+    let ask = || {
+        for (source, expected) in [
+            ("data/a.csv", "data/a.csv"),
+            ("data//./a.csv", "data/a.csv"),
+            ("./data/a.csv", "data/a.csv"),
+            ("data/../data/a.csv", "data/../data/a.csv"),
+            // Up from where the link leads, not from where it stands.
+            ("data/link/../a.csv", "data/link/../a.csv"),
+            ("data/link/b.csv", "data/link/b.csv -> data/sub/b.csv"),
+            (&absolute, &absolute),
+        ] {
+            assert_eq!(shown(dir.path(), &[base.literal(source).unwrap()]), [expected]);
+        }
+        for folder in [".", "", "data/..", "data/sub/.", "data/link/"] {
+            assert!(base.literal(folder).unwrap().flaw.is_some_and(|flaw| flaw.starts_with("is a folder")), "{folder}");
+        }
+    };
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(ask);
+        }
+    });
 }
 
 #[test]
@@ -169,7 +199,7 @@ fn what_lies_outside_the_base_is_refused_unless_it_is_allowed() {
     symlink("../secret/s.csv", inside.join("s.csv")).unwrap();
     let absolute = dir.path().canonicalize().unwrap().join("secret/s.csv").display().to_string();
 
-    let mut refused = Base::new(&inside, Outside::Refused).unwrap();
+    let refused = Base::new(&inside, Outside::Refused).unwrap();
     for source in ["../secret/s.csv", "x/../../secret/s.csv", &absolute] {
         assert_eq!(refused.literal(source), Err(Error::Outside(source.to_owned())));
     }
@@ -188,7 +218,7 @@ fn what_lies_outside_the_base_is_refused_unless_it_is_allowed() {
     let flawed: Vec<_> = found.iter().map(|found| (found.source.as_str(), found.flaw.is_some())).collect();
     assert_eq!(flawed, [("in.csv", false), ("out", true), ("s.csv", true)]);
 
-    let mut allowed = Base::new(&inside, Outside::Allowed).unwrap();
+    let allowed = Base::new(&inside, Outside::Allowed).unwrap();
     for source in ["../secret/s.csv", "s.csv", "out/s.csv", &absolute] {
         assert_eq!(allowed.literal(source).unwrap().flaw, None, "{source}");
     }
@@ -206,7 +236,7 @@ fn what_lies_outside_the_base_is_refused_unless_it_is_allowed() {
 fn a_name_beside_the_base_that_begins_like_it_lies_outside() {
     let dir = tree(&["base/in.csv", "base-2/s.csv"]);
     symlink("../base-2/s.csv", dir.path().join("base/s.csv")).unwrap();
-    let mut base = Base::new(&dir.path().join("base"), Outside::Refused).unwrap();
+    let base = Base::new(&dir.path().join("base"), Outside::Refused).unwrap();
     assert!(base.literal("s.csv").unwrap().flaw.is_some());
     assert!(base.literal("../base-2/s.csv").is_err());
 }
@@ -220,18 +250,18 @@ fn only_files_can_be_uploaded_and_nothing_is_opened_to_find_out() {
     let matches = base(dir.path()).glob("d/*").unwrap();
     let expected = ["d/a", "d/pipe: is a named pipe, not a file", "d/socket: is a socket, not a file"];
     assert_eq!(shown(dir.path(), &matches.found), expected);
-    let mut base = base(dir.path());
-    let flaw = |base: &mut Base, source: &str| base.literal(source).unwrap().flaw;
-    assert_eq!(flaw(&mut base, "d/pipe").as_deref(), Some("is a named pipe, not a file"));
+    let base = base(dir.path());
+    let flaw = |base: &Base, source: &str| base.literal(source).unwrap().flaw;
+    assert_eq!(flaw(&base, "d/pipe").as_deref(), Some("is a named pipe, not a file"));
     let folder = "is a folder, not a file; a glob such as folder/** takes what is in it";
-    assert_eq!(flaw(&mut base, "d").as_deref(), Some(folder));
-    assert_eq!(flaw(&mut base, "d/").as_deref(), Some(folder));
-    assert!(flaw(&mut base, ".").is_some());
+    assert_eq!(flaw(&base, "d").as_deref(), Some(folder));
+    assert_eq!(flaw(&base, "d/").as_deref(), Some(folder));
+    assert!(flaw(&base, ".").is_some());
     for missing in ["nope", "nope/a", "d/a/b"] {
         assert!(matches!(base.literal(missing), Err(Error::Missing { .. })), "{missing}");
     }
-    let mut everywhere = Base::new(dir.path(), Outside::Allowed).unwrap();
-    assert_eq!(flaw(&mut everywhere, "/dev/null").as_deref(), Some("is a device, not a file"));
+    let everywhere = Base::new(dir.path(), Outside::Allowed).unwrap();
+    assert_eq!(flaw(&everywhere, "/dev/null").as_deref(), Some("is a device, not a file"));
 }
 
 #[test]

@@ -37,20 +37,32 @@ pub fn matches(base: &Base, glob: &Glob) -> Result<Matches, Error> {
     };
     let is_linked = real != base.plain(&glob.fixed);
     walk.folder(&Folder { real, is_linked, path: Vec::new() }, &glob.start())?;
-    walk.found.sort_unstable_by(|a, b| a.0.cmp(&b.0));
-    walk.matches.found = walk.found.into_iter().map(|(_, found)| found).collect();
+    walk.found.sort_unstable_by(|a, b| a.bytes().cmp(b.bytes()));
+    walk.matches.found = walk.found.into_iter().map(|matched| matched.found).collect();
     Ok(walk.matches)
 }
 
 struct Walk<'a> {
     base: &'a Base,
     glob: &'a Glob,
-    /// By path in bytes, for the order.
-    found: Vec<(Vec<u8>, Found)>,
+    found: Vec<Matched>,
     matches: Matches,
     /// Device and inode of the folders that the walk is in.
     above: Vec<(u64, u64)>,
     names: u64,
+}
+
+struct Matched {
+    found: Found,
+    /// The path in bytes, where it is not UTF-8.
+    raw: Option<Vec<u8>>,
+}
+
+impl Matched {
+    /// What they are ordered by.
+    fn bytes(&self) -> &[u8] {
+        self.raw.as_deref().unwrap_or(self.found.path.as_bytes())
+    }
 }
 
 struct Folder {
@@ -59,6 +71,19 @@ struct Folder {
     is_linked: bool,
     /// Relative to the fixed part.
     path: Vec<u8>,
+}
+
+impl Folder {
+    /// Relative to the fixed part.
+    fn path_of(&self, name: &OsStr) -> Vec<u8> {
+        let mut path = Vec::with_capacity(self.path.len() + 1 + name.len());
+        path.extend_from_slice(&self.path);
+        if !path.is_empty() {
+            path.push(b'/');
+        }
+        path.extend_from_slice(name.as_bytes());
+        path
+    }
 }
 
 impl Walk<'_> {
@@ -85,29 +110,30 @@ impl Walk<'_> {
     }
 
     fn name(&mut self, folder: &Folder, states: &States, name: &OsStr, kind: std::fs::FileType) -> Result<(), Error> {
-        let step = self.glob.step(states, &name.to_string_lossy(), Dots::Named);
-        if !step.is_match && step.inside.is_empty() {
-            return Ok(());
-        }
-        let mut path = folder.path.clone();
-        if !path.is_empty() {
-            path.push(b'/');
-        }
-        path.extend_from_slice(name.as_bytes());
-        let here = folder.real.join(name);
-        if !kind.is_symlink() {
-            if kind.is_dir() {
-                if !step.inside.is_empty() {
-                    let inside = Folder { real: here, is_linked: folder.is_linked, path };
-                    return self.enter(&inside, &step.inside);
-                }
-            } else if step.is_match {
+        let text = name.to_string_lossy();
+        if !kind.is_dir() && !kind.is_symlink() {
+            // Most names: nothing can be in it, so it is not asked how the glob would go on.
+            if self.glob.takes(states, &text, Dots::Named) {
+                let here = folder.real.join(name);
                 let mut real = None;
                 let flaw = if folder.is_linked { self.base.follow(&mut real, Ok(here.clone())) } else { None };
                 let flaw = flaw.or_else(|| judge_kind(&here, kind));
-                self.add(path, real, flaw);
+                self.add(folder.path_of(name), real, flaw);
             }
             return Ok(());
+        }
+        let step = self.glob.step(states, &text, Dots::Named);
+        if !step.is_match && step.inside.is_empty() {
+            return Ok(());
+        }
+        let path = folder.path_of(name);
+        let here = folder.real.join(name);
+        if kind.is_dir() {
+            if step.inside.is_empty() {
+                return Ok(());
+            }
+            let inside = Folder { real: here, is_linked: folder.is_linked, path };
+            return self.enter(&inside, &step.inside);
         }
         let leads_to = std::fs::metadata(&here).map(|metadata| metadata.file_type());
         match leads_to {
@@ -165,13 +191,15 @@ impl Walk<'_> {
 
     fn add(&mut self, bytes: Vec<u8>, real: Option<PathBuf>, flaw: Option<String>) {
         let source = self.source(&bytes);
-        let path = String::from_utf8_lossy(&bytes).into_owned();
-        let flaw = if std::str::from_utf8(&bytes).is_err() {
-            Some(format!("the name is not UTF-8: {}", bytes.escape_ascii()))
-        } else {
-            flaw
-        };
-        self.found.push((bytes, Found { source, path, real, flaw }));
+        self.found.push(match String::from_utf8(bytes) {
+            Ok(path) => Matched { found: Found { source, path, real, flaw }, raw: None },
+            Err(error) => {
+                let bytes = error.into_bytes();
+                let flaw = Some(format!("the name is not UTF-8: {}", bytes.escape_ascii()));
+                let path = String::from_utf8_lossy(&bytes).into_owned();
+                Matched { found: Found { source, path, real, flaw }, raw: Some(bytes) }
+            }
+        });
     }
 
     fn source(&self, path: &[u8]) -> String {

@@ -115,21 +115,24 @@ impl Glob {
         for &(alternative, at) in states {
             let segments = &self.alternatives[alternative];
             let Some(segment) = segments.get(at) else { continue };
-            let (matches, next) = match segment {
-                // ** stays where it is; that it may also stand for nothing, `enter` has seen to.
-                Segment::Any => (!hidden, at),
-                Segment::Literal(text) => (text == name, at + 1),
-                Segment::Wild(tokens) => {
-                    let names_dot = tokens.first() == Some(&Token::Char('.'));
-                    ((names_dot || !hidden) && fits(tokens, name), at + 1)
-                }
-            };
-            if matches {
+            if segment.meets(name, hidden) {
                 step.is_match |= at + 1 == segments.len();
+                // ** stays where it is; that it may also stand for nothing, `enter` has seen to.
+                let next = if matches!(segment, Segment::Any) { at } else { at + 1 };
                 self.enter(&mut step.inside, alternative, next);
             }
         }
         step
+    }
+
+    /// Whether a name in a folder matches as a file: [`Step::is_match`], without asking how it would go on.
+    #[must_use]
+    pub fn takes(&self, states: &States, name: &str, dots: Dots) -> bool {
+        let hidden = dots == Dots::Named && name.starts_with('.');
+        states.iter().any(|&(alternative, at)| match &self.alternatives[alternative][at..] {
+            [segment] => segment.meets(name, hidden),
+            [] | [_, ..] => false,
+        })
     }
 
     fn enter(&self, states: &mut States, alternative: usize, mut at: usize) {
@@ -145,6 +148,17 @@ impl Glob {
 }
 
 impl Segment {
+    fn meets(&self, name: &str, hidden: bool) -> bool {
+        match self {
+            Self::Any => !hidden,
+            Self::Literal(text) => text == name,
+            Self::Wild(tokens) => {
+                let names_dot = tokens.first() == Some(&Token::Char('.'));
+                (names_dot || !hidden) && fits(tokens, name)
+            }
+        }
+    }
+
     fn parse(glob: &str, segment: &str) -> Result<Self, GlobError> {
         if segment == "**" {
             return Ok(Self::Any);
