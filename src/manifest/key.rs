@@ -17,7 +17,7 @@ pub fn flaw(key: &str, unusual: bool) -> Option<String> {
     if key.len() > LONGEST {
         return Some(format!("key {} has {} bytes; S3 allows {LONGEST}, the prefix included", shown(key), key.len()));
     }
-    if unusual {
+    if unusual || is_plain(key) {
         return None;
     }
     let why = if key.chars().any(char::is_control) {
@@ -36,6 +36,19 @@ pub fn flaw(key: &str, unusual: bool) -> Option<String> {
         return None;
     };
     Some(format!("key {} {why}; if that is meant, say allow_unusual_keys: true", shown(key)))
+}
+
+/// Whether a key is of the kind that nearly all are, seen in one pass. What is not may still be fit.
+fn is_plain(key: &str) -> bool {
+    let mut before = b'/';
+    for byte in key.bytes() {
+        match byte {
+            b'/' | b'.' if before == b'/' => return false,
+            b'\\' | 0..b' ' | 0x7f.. => return false,
+            _ => before = byte,
+        }
+    }
+    before != b'/'
 }
 
 /// The globs of `allow_keys`. Empty allows all.
