@@ -4,13 +4,15 @@
 //! never looks at signatures, never speaks multipart, and must never hold anything that somebody wants back.
 //!
 //!     cargo run --release --example null_server -- 127.0.0.1:9000
+//!
+//! `PUT /bucket?preload` with a line `key size md5` for each object stores them all at once.
 
 // It is a program for a developer's terminal.
 #![allow(clippy::print_stderr)]
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 use std::convert::Infallible;
-use std::fmt::Write as _;
 use std::ops::Bound;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -18,7 +20,7 @@ use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, ETAG, HeaderName, HeaderValue, IF_MATCH, IF_NONE_MATCH, LAST_MODIFIED};
 use http::{HeaderMap, Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt as _, Full};
-use hyper::body::Incoming;
+use hyper::body::{Body as _, Incoming};
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use jiff::Timestamp;
@@ -27,13 +29,27 @@ use tokio::net::TcpListener;
 
 type Answer = Response<Full<Bytes>>;
 
-/// What is kept of an object.
+/// What is kept of an object, in the forms in which it is asked for.
 struct Kept {
     size: usize,
     etag: String,
-    modified: Timestamp,
-    /// `x-amz-meta-*`, the type and the checksums, as they came.
-    headers: HeaderMap,
+    modified: Arc<Modified>,
+    /// `x-amz-meta-*`, the type and the checksums, as they came. Of what was preloaded, none.
+    headers: Option<Box<HeaderMap>>,
+}
+
+/// A time is written once, and not for each request.
+struct Modified {
+    header: HeaderValue,
+    xml: String,
+}
+
+impl Modified {
+    fn now() -> Option<Arc<Self>> {
+        let now = Timestamp::now();
+        let header = HeaderValue::from_str(&now.strftime("%a, %d %b %Y %H:%M:%S GMT").to_string()).ok()?;
+        Some(Arc::new(Self { header, xml: now.strftime("%Y-%m-%dT%H:%M:%S.%3fZ").to_string() }))
+    }
 }
 
 type Bucket = BTreeMap<String, Kept>;
@@ -60,25 +76,32 @@ async fn main() -> std::io::Result<()> {
 
 async fn answer(buckets: Buckets, request: Request<Incoming>) -> Result<Answer, Infallible> {
     let (head, body) = request.into_parts();
-    let path = decode(head.uri.path());
-    let (bucket, key) = path.trim_start_matches('/').split_once('/').unwrap_or((path.trim_start_matches('/'), ""));
-    let query = query(head.uri.query().unwrap_or(""));
+    let path = decode(head.uri.path().trim_start_matches('/'));
+    let (bucket, key) = path.split_once('/').unwrap_or((&path, ""));
+    let query = head.uri.query().unwrap_or("");
     // The body is read to its end whatever the answer: the connection is kept.
-    let Ok(body) = body.collect().await else { return Ok(error(StatusCode::BAD_REQUEST, "IncompleteBody")) };
-    let body = body.to_bytes();
+    let body = if body.is_end_stream() {
+        Bytes::new()
+    } else {
+        let Ok(body) = body.collect().await else { return Ok(error(StatusCode::BAD_REQUEST, "IncompleteBody")) };
+        body.to_bytes()
+    };
+    // Before the lock: hashing is most of a PUT.
+    let is_object = head.method == Method::PUT && !key.is_empty();
+    let etag = if is_object { quoted(&hex::encode(Md5::digest(&body))) } else { String::new() };
     let mut buckets = buckets.lock().unwrap_or_else(PoisonError::into_inner);
     if bucket.is_empty() {
         return Ok(names(&buckets));
     }
     if key.is_empty() && head.method == Method::PUT {
-        buckets.entry(bucket.to_owned()).or_default();
-        return Ok(Response::default());
+        let objects = buckets.entry(bucket.to_owned()).or_default();
+        return Ok(if query == "preload" { preload(objects, &body) } else { Response::default() });
     }
     let Some(objects) = buckets.get_mut(bucket) else { return Ok(error(StatusCode::NOT_FOUND, "NoSuchBucket")) };
     Ok(match (&head.method, key) {
         (&Method::HEAD, "") => Response::default(),
-        (&Method::GET, "") => about(bucket, objects, &query),
-        (&Method::PUT, _) => put(objects, key, &head.headers, &body),
+        (&Method::GET, "") => about(bucket, objects, &self::query(query)),
+        (&Method::PUT, _) => put(objects, key, head.headers, body.len(), etag),
         (&Method::HEAD, _) => look(objects, key),
         (&Method::DELETE, _) => {
             objects.remove(key);
@@ -88,7 +111,7 @@ async fn answer(buckets: Buckets, request: Request<Incoming>) -> Result<Answer, 
     })
 }
 
-fn put(objects: &mut Bucket, key: &str, headers: &HeaderMap, body: &Bytes) -> Answer {
+fn put(objects: &mut Bucket, key: &str, mut headers: HeaderMap, size: usize, etag: String) -> Answer {
     if headers.get("content-encoding").is_some_and(|v| v.as_bytes().starts_with(b"aws-chunked")) {
         return error(StatusCode::NOT_IMPLEMENTED, "NotImplemented");
     }
@@ -105,24 +128,49 @@ fn put(objects: &mut Bucket, key: &str, headers: &HeaderMap, body: &Bytes) -> An
             Some(_) => {}
         }
     }
-    let etag = format!("\"{}\"", hex::encode(Md5::digest(body)));
-    let worth_keeping = |name: &HeaderName| {
+    let Some(modified) = Modified::now() else { return error(StatusCode::INTERNAL_SERVER_ERROR, "InternalError") };
+    let is_kept = |name: &HeaderName| {
         ["x-amz-meta-", "x-amz-checksum-", "content-type"].iter().any(|start| name.as_str().starts_with(start))
     };
-    let kept = headers.iter().filter(|(name, _)| worth_keeping(name)).map(|(n, v)| (n.clone(), v.clone())).collect();
+    let others: Vec<HeaderName> = headers.keys().filter(|name| !is_kept(name)).cloned().collect();
+    for name in others {
+        headers.remove(name);
+    }
     let mut answer = Response::new(Full::default());
     set(&mut answer, ETAG, &etag);
-    objects.insert(key.to_owned(), Kept { size: body.len(), etag, modified: Timestamp::now(), headers: kept });
+    objects.insert(key.to_owned(), Kept { size, etag, modified, headers: Some(Box::new(headers)) });
     answer
+}
+
+/// A line `key size md5` for each object. The key may have spaces in it.
+fn preload(objects: &mut Bucket, lines: &Bytes) -> Answer {
+    let (Ok(lines), Some(modified)) = (std::str::from_utf8(lines), Modified::now()) else {
+        return error(StatusCode::BAD_REQUEST, "InvalidRequest");
+    };
+    for line in lines.lines() {
+        let mut words = line.rsplitn(3, ' ');
+        let (Some(md5), Some(Ok(size)), Some(key)) = (words.next(), words.next().map(str::parse), words.next()) else {
+            return error(StatusCode::BAD_REQUEST, "InvalidRequest");
+        };
+        let kept = Kept { size, etag: quoted(md5), modified: Arc::clone(&modified), headers: None };
+        objects.insert(key.to_owned(), kept);
+    }
+    Response::default()
+}
+
+fn quoted(md5: &str) -> String {
+    format!("\"{md5}\"")
 }
 
 fn look(objects: &Bucket, key: &str) -> Answer {
     let Some(kept) = objects.get(key) else { return status(StatusCode::NOT_FOUND) };
     let mut answer = Response::new(Full::default());
-    answer.headers_mut().extend(kept.headers.clone());
+    if let Some(headers) = &kept.headers {
+        answer.headers_mut().clone_from(headers);
+    }
     set(&mut answer, ETAG, &kept.etag);
-    set(&mut answer, LAST_MODIFIED, &kept.modified.strftime("%a, %d %b %Y %H:%M:%S GMT").to_string());
-    set(&mut answer, CONTENT_LENGTH, &kept.size.to_string());
+    answer.headers_mut().insert(LAST_MODIFIED, kept.modified.header.clone());
+    answer.headers_mut().insert(CONTENT_LENGTH, kept.size.into());
     answer
 }
 
@@ -149,16 +197,19 @@ fn list(name: &str, objects: &Bucket, query: &HashMap<String, String>) -> Answer
     let most: usize = get("max-keys").parse().unwrap_or(1000);
 
     let from = after.filter(|after| *after >= prefix).map_or(Bound::Included(prefix), Bound::Excluded);
-    let mut body = String::new();
+    // No more than S3 gives at once; an object takes about 200 bytes beside its key.
+    let most = most.min(1000);
+    let mut body = String::with_capacity(most * 300);
     let mut count = 0;
-    let mut last = String::new();
+    let mut last = "";
+    let mut folder_shown = String::new();
     let mut more = false;
     for (key, kept) in objects.range::<str, _>((from, Bound::Unbounded)) {
         let Some(rest) = key.strip_prefix(prefix) else { break };
-        let folder = rest.split_once(delimiter).filter(|_| !delimiter.is_empty()).map(|(folder, _)| folder);
-        let shown = folder.map_or_else(|| key.clone(), |folder| format!("{prefix}{folder}{delimiter}"));
+        let folder = if delimiter.is_empty() { None } else { rest.split_once(delimiter).map(|(folder, _)| folder) };
+        let shown = folder.map_or(key.as_str(), |folder| &key[..prefix.len() + folder.len() + delimiter.len()]);
         // A folder is shown once, also when a page ended within it.
-        if folder.is_some() && (shown == last || after.is_some_and(|after| after.starts_with(&shown))) {
+        if folder.is_some() && (shown == folder_shown || after.is_some_and(|after| after.starts_with(shown))) {
             continue;
         }
         if count == most {
@@ -166,21 +217,17 @@ fn list(name: &str, objects: &Bucket, query: &HashMap<String, String>) -> Answer
             break;
         }
         count += 1;
-        let shown_xml = escape(&shown);
-        let _ = match folder {
-            Some(_) => write!(body, "<CommonPrefixes><Prefix>{shown_xml}</Prefix></CommonPrefixes>"),
-            None => write!(
-                body,
-                "<Contents><Key>{shown_xml}</Key><LastModified>{}</LastModified><ETag>{}</ETag><Size>{}</Size>\
-                 <StorageClass>STANDARD</StorageClass></Contents>",
-                kept.modified.strftime("%Y-%m-%dT%H:%M:%S.%3fZ"),
-                escape(&kept.etag),
-                kept.size
-            ),
-        };
+        if folder.is_some() {
+            body.push_str("<CommonPrefixes><Prefix>");
+            body.push_str(&escape(shown));
+            body.push_str("</Prefix></CommonPrefixes>");
+            shown.clone_into(&mut folder_shown);
+        } else {
+            object(&mut body, shown, kept);
+        }
         last = shown;
     }
-    let next = escape(&last);
+    let next = escape(last);
     let next = match (more, query.contains_key("list-type")) {
         (false, _) => String::new(),
         (true, true) => format!("<NextContinuationToken>{next}</NextContinuationToken>"),
@@ -191,6 +238,24 @@ fn list(name: &str, objects: &Bucket, query: &HashMap<String, String>) -> Answer
          <IsTruncated>{more}</IsTruncated>{next}{body}</ListBucketResult>",
         escape(prefix)
     ))
+}
+
+/// Piece by piece: this is nearly all that a long listing costs.
+fn object(body: &mut String, key: &str, kept: &Kept) {
+    let size = kept.size.to_string();
+    for piece in [
+        "<Contents><Key>",
+        &escape(key),
+        "</Key><LastModified>",
+        &kept.modified.xml,
+        "</LastModified><ETag>",
+        &escape(&kept.etag),
+        "</ETag><Size>",
+        &size,
+        "</Size><StorageClass>STANDARD</StorageClass></Contents>",
+    ] {
+        body.push_str(piece);
+    }
 }
 
 fn names(buckets: &HashMap<String, Bucket>) -> Answer {
@@ -223,17 +288,23 @@ fn error(code: StatusCode, name: &str) -> Answer {
     answer
 }
 
-fn escape(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
+fn escape(text: &str) -> Cow<'_, str> {
+    if !text.contains(['&', '<', '>', '"']) {
+        return text.into();
+    }
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;").into()
 }
 
 fn query(text: &str) -> HashMap<String, String> {
     let pairs = text.split('&').map(|pair| pair.split_once('=').unwrap_or((pair, "")));
-    pairs.map(|(name, value)| (decode(name), decode(&value.replace('+', " ")))).collect()
+    pairs.map(|(name, value)| (decode(name).into_owned(), decode(&value.replace('+', " ")).into_owned())).collect()
 }
 
 /// Percent-decoding; what is no UTF-8 afterwards is replaced.
-fn decode(text: &str) -> String {
+fn decode(text: &str) -> Cow<'_, str> {
+    if !text.contains('%') {
+        return text.into();
+    }
     let bytes = text.as_bytes();
     let mut out = Vec::with_capacity(bytes.len());
     let mut at = 0;
@@ -247,5 +318,5 @@ fn decode(text: &str) -> String {
             at += 1;
         }
     }
-    String::from_utf8_lossy(&out).into_owned()
+    String::from_utf8_lossy(&out).into_owned().into()
 }
