@@ -2,7 +2,7 @@
 //! so this measures digests and not disks.
 
 // A benchmark that cannot make its files has nothing to measure.
-#![allow(clippy::expect_used, clippy::panic)]
+#![allow(clippy::expect_used)]
 
 use std::hint::black_box;
 use std::io::Write as _;
@@ -10,7 +10,7 @@ use std::num::NonZero;
 use std::path::Path;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use noclobber::local::{Job, hash, hash_all};
+use noclobber::local::{Cache, Hashing, Job, hash, mark};
 use noclobber::model::local::Wanted;
 use noclobber::model::part::MIB;
 
@@ -27,14 +27,20 @@ fn file(bytes: u64) -> std::io::Result<tempfile::NamedTempFile> {
 }
 
 /// Hashes one file on a pool of so many threads.
-fn on(threads: usize, path: &Path, wanted: &Wanted) {
-    let jobs = vec![Job { index: 0, path: path.to_owned(), wanted: wanted.clone() }];
-    let done = |_, result| {
-        black_box(&result);
-    };
-    if let Err(error) = hash_all(jobs, threads, |_| (), done) {
-        panic!("{error}");
-    }
+fn on(hashing: &Hashing, path: &Path, wanted: &Wanted) {
+    let mark = mark(path).expect("a file");
+    let job = Job { index: 0, path: path.to_owned(), mark, wanted: wanted.clone() };
+    hashing.hash_all(
+        &[job],
+        |_| (),
+        |_, result| {
+            black_box(&result);
+        },
+    );
+}
+
+fn pool(threads: usize) -> Hashing {
+    Hashing::new(threads, Cache::off()).expect("threads")
 }
 
 fn one_file(criterion: &mut Criterion) {
@@ -57,10 +63,12 @@ fn one_file(criterion: &mut Criterion) {
     ] {
         group.bench_function(name, |bencher| bencher.iter(|| black_box(hash(path, wanted, &|_| ()))));
     }
-    group.bench_function("composite, 1 thread", |bencher| bencher.iter(|| on(1, path, &composite)));
-    group.bench_function(format!("composite, {cores} threads"), |bencher| {
-        bencher.iter(|| on(cores, path, &composite));
-    });
+    for threads in [1, cores] {
+        let hashing = pool(threads);
+        group.bench_function(format!("composite, {threads} threads"), |bencher| {
+            bencher.iter(|| on(&hashing, path, &composite));
+        });
+    }
     group.finish();
 }
 
@@ -74,17 +82,22 @@ fn many_files(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("1,000 files of 4 KiB");
     group.throughput(Throughput::Elements(1000)).sample_size(10);
     group.bench_function("sha256", |bencher| {
+        let hashing = pool(cores);
         bencher.iter(|| {
             let job = |(index, file): (usize, &tempfile::NamedTempFile)| Job {
                 index,
                 path: file.path().to_owned(),
+                mark: mark(file.path()).expect("a file"),
                 wanted: wanted.clone(),
             };
-            let jobs = files.iter().enumerate().map(job).collect();
-            let done = |_, result| {
-                black_box(&result);
-            };
-            hash_all(jobs, cores, |_| (), done)
+            let jobs: Vec<Job> = files.iter().enumerate().map(job).collect();
+            hashing.hash_all(
+                &jobs,
+                |_| (),
+                |_, result| {
+                    black_box(&result);
+                },
+            );
         });
     });
     group.finish();

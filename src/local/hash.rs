@@ -6,9 +6,12 @@ use std::io;
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 
-use rayon::iter::{IndexedParallelIterator as _, IntoParallelIterator as _, ParallelIterator as _};
+use rayon::iter::{
+    IndexedParallelIterator as _, IntoParallelIterator as _, IntoParallelRefIterator as _, ParallelIterator as _,
+};
 use sha2::{Digest as _, Sha256 as Sha256Hasher};
 
+use super::cache::Cache;
 use super::digests::{Hashers, composite};
 use super::stat::{FileError, Mark, open};
 use crate::model::local::{Digests, LocalFile, Wanted};
@@ -16,9 +19,93 @@ use crate::model::part::{MIB, part_count};
 
 /// One read's buffer. Each thread holds one, whatever the files' sizes.
 const BUFFER_BYTES: u64 = MIB;
+/// Files that are asked of the cache at once.
+const BATCH_JOBS: usize = 8192;
 
 /// Computes every wanted digest of a regular file in one read. `advance` is told the bytes as they are read.
 pub fn hash(path: &Path, wanted: &Wanted, advance: &(dyn Fn(u64) + Sync)) -> Result<LocalFile, FileError> {
+    let (mark, digests) = hash_marked(path, wanted, advance)?;
+    Ok(LocalFile { stat: mark.stat(), digests })
+}
+
+/// One file to hash, and the number under which the answer is told.
+#[derive(Debug, Clone)]
+pub struct Job {
+    pub index: usize,
+    pub path: PathBuf,
+    /// The file as the caller saw it.
+    pub mark: Mark,
+    pub wanted: Wanted,
+}
+
+/// Threads that hash, and what they know from earlier runs. Made once: threads are dear.
+#[derive(Debug)]
+pub struct Hashing {
+    pool: rayon::ThreadPool,
+    cache: Cache,
+}
+
+impl Hashing {
+    /// The error is that of the threads, which could not be started.
+    pub fn new(threads: usize, cache: Cache) -> io::Result<Self> {
+        // Not rayon's global pool: its size is nobody's to choose twice, and a caller's own work must not wait behind ours.
+        let pool = rayon::ThreadPoolBuilder::new()
+            .num_threads(threads.max(1))
+            .thread_name(|i| format!("hash-{i}"))
+            .build()
+            .map_err(io::Error::other)?;
+        Ok(Self { pool, cache })
+    }
+
+    #[must_use]
+    pub fn cache(&self) -> &Cache {
+        &self.cache
+    }
+
+    /// Answers many files, each in at most one read, and keeps what was computed. `done` is told each answer as it comes,
+    /// in no order; `advance` only bytes that were read. A file of which everything is known is not opened. One that
+    /// moved since its mark was taken is answered as it is now: its stat differs from the caller's.
+    pub fn hash_all(
+        &self,
+        jobs: &[Job],
+        advance: impl Fn(u64) + Sync,
+        done: impl Fn(usize, Result<LocalFile, FileError>) + Sync,
+    ) {
+        self.pool.install(|| {
+            for batch in jobs.chunks(BATCH_JOBS) {
+                let marked: Vec<(&Path, &Mark)> = batch.iter().map(|job| (job.path.as_path(), &job.mark)).collect();
+                let known = self.cache.recall(&marked);
+                // Split down to single files: one huge file among small ones must not hold its neighbours back.
+                batch.par_iter().zip(known).with_max_len(1).for_each(|(job, known)| {
+                    done(job.index, self.answer(job, known.unwrap_or_default(), &advance));
+                });
+            }
+        });
+        self.cache.flush();
+    }
+
+    fn answer(&self, job: &Job, known: Digests, advance: &(dyn Fn(u64) + Sync)) -> Result<LocalFile, FileError> {
+        let Job { path, mark, wanted, .. } = job;
+        let missing = wanted.without(&known);
+        if wanted.is_nothing() {
+            return hash(path, wanted, advance);
+        }
+        if missing.is_nothing() {
+            return Ok(LocalFile { stat: mark.stat(), digests: known.only(wanted) });
+        }
+        let (mut now, mut digests) = hash_marked(path, &missing, advance)?;
+        if now == *mark {
+            digests.add(known);
+        } else if missing != *wanted {
+            // What is known is of another state than what was read just now.
+            (now, digests) = hash_marked(path, wanted, advance)?;
+        }
+        self.cache.keep(path, &now, &digests);
+        Ok(LocalFile { stat: now.stat(), digests: digests.only(wanted) })
+    }
+}
+
+fn hash_marked(path: &Path, wanted: &Wanted, advance: &(dyn Fn(u64) + Sync)) -> Result<(Mark, Digests), FileError> {
     let (file, before) = open(path)?;
     let digests = if wanted.is_nothing() {
         Digests::default()
@@ -30,39 +117,7 @@ pub fn hash(path: &Path, wanted: &Wanted, advance: &(dyn Fn(u64) + Sync)) -> Res
     if Mark::of_open(&file)? != before {
         return Err(FileError::ChangedWhileRead);
     }
-    Ok(LocalFile { stat: before.stat(), digests })
-}
-
-/// One file to hash, and the number under which the answer is told.
-#[derive(Debug, Clone)]
-pub struct Job {
-    pub index: usize,
-    pub path: PathBuf,
-    pub wanted: Wanted,
-}
-
-/// Hashes many files on up to `threads` threads of its own; `done` is told each answer as it comes, in no order.
-/// An error is only that of the threads, which could not be started.
-pub fn hash_all(
-    jobs: Vec<Job>,
-    threads: usize,
-    advance: impl Fn(u64) + Sync,
-    done: impl Fn(usize, Result<LocalFile, FileError>) + Sync,
-) -> io::Result<()> {
-    // Not rayon's global pool: its size is nobody's to choose twice, and a caller's own work must not wait behind ours.
-    let pool = rayon::ThreadPoolBuilder::new()
-        .num_threads(threads.max(1))
-        .thread_name(|i| format!("hash-{i}"))
-        .build()
-        .map_err(io::Error::other)?;
-    pool.install(|| {
-        // Split down to single files: one huge file among small ones must not hold its neighbours back.
-        jobs.into_par_iter().with_max_len(1).for_each(|job| {
-            let Job { index, path, wanted } = job;
-            done(index, hash(&path, &wanted, &advance));
-        });
-    });
-    Ok(())
+    Ok((before, digests))
 }
 
 /// The part size, where a composite is all that is wanted and there are parts enough to share out.
@@ -133,6 +188,8 @@ mod tests {
     use super::*;
 
     const MIB: usize = 1 << 20;
+    /// Of no file.
+    const MARK: Mark = Mark { device: 0, inode: 0, size: 0, mtime_ns: 0, ctime_ns: 0 };
 
     type Strike<'a> = (&'a str, &'a (dyn Fn(&Path) + Sync));
 
@@ -355,12 +412,14 @@ mod tests {
                     std::fs::write(&path, pattern(bytes)).unwrap();
                 }
                 let wanted = if index % 17 == 1 { pin(MIB) } else { everything(&[]) };
-                Job { index, path, wanted }
+                let mark = super::super::mark(&path).unwrap_or(MARK);
+                Job { index, path, mark, wanted }
             })
             .collect::<Vec<_>>();
         let expected: Vec<_> = jobs.iter().map(|job| hash(&job.path, &job.wanted, &|_| ()).ok()).collect();
         let answers = Mutex::new(vec![Vec::new(); jobs.len()]);
-        hash_all(jobs, 3, |_| (), |index, result| answers.lock().unwrap()[index].push(result.ok())).unwrap();
+        let hashing = Hashing::new(3, Cache::off()).unwrap();
+        hashing.hash_all(&jobs, |_| (), |index, result| answers.lock().unwrap()[index].push(result.ok()));
         let answers = answers.into_inner().unwrap();
         assert!(answers.iter().all(|answers| answers.len() == 1));
         assert_eq!(answers.concat(), expected);

@@ -1,5 +1,6 @@
 //! The disk: finding, statting and hashing files.
 
+pub mod cache;
 mod digests;
 pub mod find;
 #[cfg(test)]
@@ -8,5 +9,6 @@ mod hash;
 mod stat;
 mod walk;
 
-pub use hash::{Job, hash, hash_all};
-pub use stat::{FileError, stat};
+pub use cache::Cache;
+pub use hash::{Hashing, Job, hash};
+pub use stat::{FileError, Mark, mark, stat};

@@ -11,9 +11,14 @@ use crate::model::local::Stat;
 
 /// Looks at a file without opening it. Symbolic links are followed.
 pub fn stat(path: &Path) -> Result<Stat, FileError> {
+    Ok(mark(path)?.stat())
+}
+
+/// Looks at a file as `stat` does, for all that tells its states apart.
+pub fn mark(path: &Path) -> Result<Mark, FileError> {
     let meta = std::fs::metadata(path).map_err(FileError::from_io)?;
     regular(&meta)?;
-    Ok(Mark::of(&meta).stat())
+    Ok(Mark::of(&meta))
 }
 
 /// Why a file cannot be an upload's source. The caller knows the path and the place.
@@ -36,19 +41,19 @@ impl FileError {
     }
 }
 
-/// What must not move while a file is read. A write within the kernel's clock tick of the first look, of the same
-/// length, can go unseen: the body is hashed once more as it is sent.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Mark {
-    device: u64,
-    inode: u64,
-    pub size: u64,
-    mtime_ns: i128,
-    ctime_ns: i128,
+/// What tells one state of one file from any other, and must not move while it is read. A write within the kernel's
+/// clock tick of the first look, of the same length, can go unseen: the body is hashed once more as it is sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Mark {
+    pub(super) device: u64,
+    pub(super) inode: u64,
+    pub(super) size: u64,
+    pub(super) mtime_ns: i128,
+    pub(super) ctime_ns: i128,
 }
 
 impl Mark {
-    pub fn of(meta: &Metadata) -> Self {
+    pub(super) fn of(meta: &Metadata) -> Self {
         let ns = |seconds: i64, nanos: i64| i128::from(seconds) * 1_000_000_000 + i128::from(nanos);
         Self {
             device: meta.dev(),
@@ -59,10 +64,11 @@ impl Mark {
         }
     }
 
-    pub fn of_open(file: &File) -> Result<Self, FileError> {
+    pub(super) fn of_open(file: &File) -> Result<Self, FileError> {
         Ok(Self::of(&file.metadata().map_err(FileError::from_io)?))
     }
 
+    #[must_use]
     pub fn stat(&self) -> Stat {
         Stat { size: self.size, mtime_ns: self.mtime_ns }
     }

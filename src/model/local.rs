@@ -35,6 +35,21 @@ impl Wanted {
     pub fn is_nothing(&self) -> bool {
         *self == Self::default()
     }
+
+    /// What is still missing beside these.
+    #[must_use]
+    pub fn without(&self, have: &Digests) -> Self {
+        let Self { sha256, md5, crc64nvme, crc32c, crc32, composite_at, etag_at } = self;
+        Self {
+            sha256: *sha256 && have.sha256.is_none(),
+            md5: *md5 && have.md5.is_none(),
+            crc64nvme: *crc64nvme && have.crc64nvme.is_none(),
+            crc32c: *crc32c && have.crc32c.is_none(),
+            crc32: *crc32 && have.crc32.is_none(),
+            composite_at: composite_at.iter().copied().filter(|at| !have.composites.contains_key(at)).collect(),
+            etag_at: etag_at.iter().copied().filter(|at| !have.etags.contains_key(at)).collect(),
+        }
+    }
 }
 
 /// The digests of one file that were computed.
@@ -49,6 +64,34 @@ pub struct Digests {
     pub composites: BTreeMap<u64, (Sha256, u32)>,
     /// MD5 of the parts' MD5s by part size in bytes.
     pub etags: BTreeMap<u64, (Md5, u32)>,
+}
+
+impl Digests {
+    /// Takes over what is not here yet. Both must be of one state of one file.
+    pub fn add(&mut self, more: Self) {
+        let Self { sha256, md5, crc64nvme, crc32c, crc32, composites, etags } = more;
+        self.sha256 = self.sha256.or(sha256);
+        self.md5 = self.md5.or(md5);
+        self.crc64nvme = self.crc64nvme.or(crc64nvme);
+        self.crc32c = self.crc32c.or(crc32c);
+        self.crc32 = self.crc32.or(crc32);
+        self.composites.extend(composites);
+        self.etags.extend(etags);
+    }
+
+    /// Those that somebody wanted, and no other.
+    #[must_use]
+    pub fn only(mut self, wanted: &Wanted) -> Self {
+        let Wanted { sha256, md5, crc64nvme, crc32c, crc32, composite_at, etag_at } = wanted;
+        self.sha256 = self.sha256.filter(|_| *sha256);
+        self.md5 = self.md5.filter(|_| *md5);
+        self.crc64nvme = self.crc64nvme.filter(|_| *crc64nvme);
+        self.crc32c = self.crc32c.filter(|_| *crc32c);
+        self.crc32 = self.crc32.filter(|_| *crc32);
+        self.composites.retain(|at, _| composite_at.contains(at));
+        self.etags.retain(|at, _| etag_at.contains(at));
+        self
+    }
 }
 
 /// A file as the planner judged it.

@@ -13,11 +13,11 @@ use tokio::sync::Semaphore;
 
 use crate::flow::cancel::Cancel;
 use crate::flow::time::mtime_text;
-use crate::local::{self, FileError, Job};
+use crate::local::{self, FileError, Hashing, Job, Mark};
 use crate::model::entry::{Compare, Entry, Rule};
 use crate::model::event::{Event, Phase, Watch};
 use crate::model::head::{Encryption, Remote};
-use crate::model::local::{Digests, LocalFile, Stat, Wanted};
+use crate::model::local::{Digests, LocalFile, Stat};
 use crate::model::part::OBJECT_MAX_BYTES;
 use crate::model::step::{Action, Step};
 use crate::model::target::Target;
@@ -38,6 +38,7 @@ pub(super) struct Work<S> {
     pub base: PathBuf,
     pub targets: HashMap<String, (Target, Arc<S>)>,
     pub settings: Settings,
+    pub hashing: Hashing,
     pub watch: Arc<dyn Watch>,
     pub cancel: Cancel,
     pub looks: Semaphore,
@@ -49,7 +50,7 @@ pub(super) struct Work<S> {
 /// One entry on its way to its step.
 struct Case {
     path: PathBuf,
-    stat: Result<Stat, String>,
+    mark: Result<Mark, String>,
     /// `None` until somebody looked.
     remote: Option<Result<Remote, String>>,
     digests: Digests,
@@ -64,7 +65,7 @@ struct Chunk {
 /// Decides the entries in `range`.
 pub(super) async fn decide<S: Store>(work: &Arc<Work<S>>, range: Range<usize>) -> Result<Decided, SurveyError> {
     let mut chunk = blocking(work, range, |work, range| Chunk::begin(work, range)).await?;
-    let unseen = chunk.which(work, |_, case| case.stat.is_ok() && case.remote.is_none());
+    let unseen = chunk.which(work, |_, case| case.mark.is_ok() && case.remote.is_none());
     look(work, &mut chunk, &unseen, 1).await?;
     chunk = hash(work, chunk, None).await?;
 
@@ -96,18 +97,18 @@ impl Chunk {
         let from = range.start;
         let cases = work.entries[range].par_iter().enumerate().map(|(i, entry)| {
             let path = work.base.join(&*entry.source);
-            let stat = match &entry.flaw {
+            let mark = match &entry.flaw {
                 Some(flaw) => Err(flaw.to_string()),
-                None => match local::stat(&path) {
-                    Ok(stat) if stat.size > OBJECT_MAX_BYTES => {
-                        Err(format!("{} bytes are more than S3 takes ({OBJECT_MAX_BYTES})", stat.size))
+                None => match local::mark(&path) {
+                    Ok(mark) if mark.stat().size > OBJECT_MAX_BYTES => {
+                        Err(format!("{} bytes are more than S3 takes ({OBJECT_MAX_BYTES})", mark.stat().size))
                     }
-                    Ok(stat) => Ok(stat),
+                    Ok(mark) => Ok(mark),
                     Err(error) => Err(source_flaw(&entry.source, &error)),
                 },
             };
             let remote = work.known.get(from + i).and_then(Known::remote).map(Ok);
-            Case { path, stat, remote, digests: Digests::default() }
+            Case { path, mark, remote, digests: Digests::default() }
         });
         Self { from, cases: cases.collect() }
     }
@@ -156,11 +157,11 @@ fn is_listed(case: &Case) -> bool {
 
 /// Whether what a LIST showed decides this entry: the same content, which the rule leaves alone.
 fn is_settled(entry: &Entry, case: &Case) -> bool {
-    let (Ok(stat), Some(Ok(Remote::Present(head)))) = (&case.stat, &case.remote) else { return true };
+    let (Ok(mark), Some(Ok(Remote::Present(head)))) = (&case.mark, &case.remote) else { return true };
     if entry.terms.rule == Rule::Always || entry.terms.compare == Compare::Properties {
         return false;
     }
-    let local = LocalFile { stat: *stat, digests: case.digests.clone() };
+    let local = LocalFile { stat: mark.stat(), digests: case.digests.clone() };
     matches!(compare(&local, head, false), Compared::Same(_))
 }
 
@@ -249,8 +250,7 @@ async fn hash<S: Store>(
     if jobs.is_empty() {
         return Ok(chunk);
     }
-    let indices: Vec<usize> = jobs.iter().map(|job| job.index).collect();
-    let bytes = indices.iter().filter_map(|at| chunk.cases[*at].stat.as_ref().ok()).map(|stat| stat.size).sum();
+    let bytes = jobs.iter().map(|job| job.mark.stat().size).sum();
     let (phase, files) = (Phase::Hashing, jobs.len() as u64);
     let is_begun = work.is_hashing.swap(true, Ordering::Relaxed);
     work.watch.tell(if is_begun { Event::More { phase, files, bytes } } else { Event::Begin { phase, files, bytes } });
@@ -259,37 +259,26 @@ async fn hash<S: Store>(
         let advance = |bytes: u64| {
             work.watch.tell(Event::Advance { phase, files: 0, bytes: bytes.cast_signed() });
         };
-        let done = local::hash_all(jobs, work.settings.threads, advance, |at, result| {
+        work.hashing.hash_all(&jobs, advance, |at, result| {
             crate::flow::apply::lock(&hashed).push((at, result));
             work.watch.tell(Event::Advance { phase, files: 1, bytes: 0 });
         });
-        done.map(|()| std::mem::take(&mut *crate::flow::apply::lock(&hashed)))
+        std::mem::take(&mut *crate::flow::apply::lock(&hashed))
     });
-    let hashed = match done.await? {
-        Ok(hashed) => hashed,
-        Err(error) => {
-            // What was not hashed must not pass for anything.
-            for at in indices {
-                let source = &work.entries[chunk.from + at].source;
-                chunk.cases[at].stat = Err(format!("source {source}: hashing failed: {error}"));
-            }
-            return Ok(chunk);
-        }
-    };
-    for (at, result) in hashed {
+    for (at, result) in done.await? {
         let (case, source) = (&mut chunk.cases[at], &work.entries[chunk.from + at].source);
         match result {
             Ok(file) => {
                 // Two reads must have read one file.
-                if let Ok(before) = &case.stat
-                    && *before != file.stat
+                if let Ok(before) = &case.mark
+                    && before.stat() != file.stat
                 {
-                    case.stat = Err(format!("source {source}: changed while it was planned"));
+                    case.mark = Err(format!("source {source}: changed while it was planned"));
                     continue;
                 }
-                add(&mut case.digests, file.digests);
+                case.digests.add(file.digests);
             }
-            Err(error) => case.stat = Err(source_flaw(source, &error)),
+            Err(error) => case.mark = Err(source_flaw(source, &error)),
         }
     }
     Ok(chunk)
@@ -298,48 +287,26 @@ async fn hash<S: Store>(
 /// What is to be hashed of one file, if anything.
 fn job<S: Store>(work: &Work<S>, chunk: &Chunk, at: usize) -> Option<Job> {
     let (entry, case) = (&work.entries[chunk.from + at], &chunk.cases[at]);
-    let (Ok(stat), Some(Ok(remote))) = (&case.stat, &case.remote) else { return None };
+    let (Ok(mark), Some(Ok(remote))) = (&case.mark, &case.remote) else { return None };
+    let stat = mark.stat();
     let trust = work.targets.get(&*entry.terms.target).is_some_and(|(target, _)| target.trust_metadata);
     if is_listed(case) && !could_be_same(stat, remote, entry) {
         return None;
     }
-    let mut wanted = wanted(stat.size, remote, entry.terms.rule, trust);
-    subtract(&mut wanted, &case.digests);
-    (!wanted.is_nothing()).then(|| Job { index: at, path: case.path.clone(), wanted })
+    let wanted = wanted(stat.size, remote, entry.terms.rule, trust).without(&case.digests);
+    (!wanted.is_nothing()).then(|| Job { index: at, path: case.path.clone(), mark: *mark, wanted })
 }
 
 /// Whether hashing now can settle an entry that only a LIST has shown.
-fn could_be_same(stat: &Stat, remote: &Remote, entry: &Entry) -> bool {
+fn could_be_same(stat: Stat, remote: &Remote, entry: &Entry) -> bool {
     let Remote::Present(head) = remote else { return true };
     head.size == stat.size && entry.terms.rule != Rule::Always && entry.terms.compare == Compare::Content
 }
 
-/// What is there already is not wanted again.
-fn subtract(wanted: &mut Wanted, have: &Digests) {
-    wanted.sha256 &= have.sha256.is_none();
-    wanted.md5 &= have.md5.is_none();
-    wanted.crc64nvme &= have.crc64nvme.is_none();
-    wanted.crc32c &= have.crc32c.is_none();
-    wanted.crc32 &= have.crc32.is_none();
-    wanted.composite_at.retain(|bytes| !have.composites.contains_key(bytes));
-    wanted.etag_at.retain(|bytes| !have.etags.contains_key(bytes));
-}
-
-fn add(have: &mut Digests, more: Digests) {
-    let Digests { sha256, md5, crc64nvme, crc32c, crc32, composites, etags } = more;
-    have.sha256 = have.sha256.or(sha256);
-    have.md5 = have.md5.or(md5);
-    have.crc64nvme = have.crc64nvme.or(crc64nvme);
-    have.crc32c = have.crc32c.or(crc32c);
-    have.crc32 = have.crc32.or(crc32);
-    have.composites.extend(composites);
-    have.etags.extend(etags);
-}
-
 fn step<S: Store>(n: u64, entry: &Entry, case: &Case, work: &Work<S>) -> Step {
     let flawed = |flaw: String| draw(n, entry, Drawing::Flaw(flaw));
-    let stat = match &case.stat {
-        Ok(stat) => stat,
+    let stat = match &case.mark {
+        Ok(mark) => mark.stat(),
         Err(flaw) => return flawed(flaw.clone()),
     };
     let remote = match &case.remote {
@@ -350,7 +317,7 @@ fn step<S: Store>(n: u64, entry: &Entry, case: &Case, work: &Work<S>) -> Step {
     let Some((target, _)) = work.targets.get(&*entry.terms.target) else {
         return flawed(format!("target {} is not known", entry.terms.target));
     };
-    let local = LocalFile { stat: *stat, digests: case.digests.clone() };
+    let local = LocalFile { stat, digests: case.digests.clone() };
     let mtime = mtime_text(stat.mtime_ns);
     let seen = Drawing::Seen { local: &local, mtime, remote, trust_metadata: target.trust_metadata };
     let mut step = draw(n, entry, seen);

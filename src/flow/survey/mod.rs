@@ -23,6 +23,7 @@ use futures_util::{StreamExt as _, stream};
 use tokio::sync::Semaphore;
 
 use crate::flow::cancel::Cancel;
+use crate::local::{Cache, Hashing};
 use crate::model::entry::Entry;
 use crate::model::event::{Event, Phase, Watch};
 use crate::model::step::Step;
@@ -111,6 +112,7 @@ pub async fn survey<S: Store>(
     let found = || watch.tell(Event::Advance { phase: Phase::Looking, files: 1, bytes: 0 });
     let known = look::look(&entries, targets, settings.discovery, cancel, &mut survey.requests, found).await;
     let work = Arc::new(Work {
+        hashing: Hashing::new(settings.threads, Cache::off())?,
         base: base.to_owned(),
         known,
         targets: targets.clone(),
