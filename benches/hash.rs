@@ -14,8 +14,12 @@ use noclobber::local::{Cache, Hashing, Job, hash, mark};
 use noclobber::model::local::Wanted;
 use noclobber::model::part::MIB;
 
-const FILE_BYTES: u64 = 256 * MIB;
 const PART_BYTES: u64 = 16 * MIB;
+
+/// 512 MiB, or so many as `NOCLOBBER_BENCH_MIB` says.
+fn file_bytes() -> u64 {
+    std::env::var("NOCLOBBER_BENCH_MIB").ok().and_then(|mib| mib.parse::<u64>().ok()).unwrap_or(512) * MIB
+}
 
 fn file(bytes: u64) -> std::io::Result<tempfile::NamedTempFile> {
     let mut file = tempfile::NamedTempFile::new()?;
@@ -44,30 +48,38 @@ fn pool(threads: usize) -> Hashing {
 }
 
 fn one_file(criterion: &mut Criterion) {
-    let file = file(FILE_BYTES).expect("a temporary file");
+    let file = file(file_bytes()).expect("a temporary file");
     let path = file.path();
     let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
     let mut group = criterion.benchmark_group("one file");
-    group.throughput(Throughput::Bytes(FILE_BYTES)).sample_size(10);
+    group.throughput(Throughput::Bytes(file_bytes())).sample_size(10);
 
     let sha256 = Wanted { sha256: true, ..Wanted::default() };
     let with_md5 = Wanted { md5: true, ..sha256.clone() };
     let crcs = Wanted { crc64nvme: true, crc32c: true, crc32: true, ..Wanted::default() };
     let composite = Wanted { composite_at: vec![PART_BYTES], ..Wanted::default() };
     let with_etag = Wanted { etag_at: vec![PART_BYTES], ..composite.clone() };
-    for (name, wanted) in [
-        ("sha256", &sha256),
-        ("sha256 and md5 in one read", &with_md5),
-        ("three CRCs in one read", &crcs),
-        ("composite and multipart ETag in one read", &with_etag),
-    ] {
+    for (name, wanted) in
+        [("sha256", &sha256), ("sha256 and md5 in one read", &with_md5), ("three CRCs in one read", &crcs)]
+    {
         group.bench_function(name, |bencher| bencher.iter(|| black_box(hash(path, wanted, &|_| ()))));
     }
+    let misaligned = Wanted { etag_at: vec![15 * MIB], ..composite.clone() };
+    let whole = Wanted { sha256: true, ..with_etag.clone() };
     for threads in [1, cores] {
         let hashing = pool(threads);
-        group.bench_function(format!("composite, {threads} threads"), |bencher| {
-            bencher.iter(|| on(&hashing, path, &composite));
-        });
+        for (name, wanted) in [
+            ("composite", &composite),
+            ("composite and multipart ETag", &with_etag),
+            ("composite and an ETag of 15 MiB parts", &misaligned),
+            ("sha256, composite and multipart ETag", &whole),
+            ("sha256 and md5", &with_md5),
+            ("three CRCs", &crcs),
+        ] {
+            group.bench_function(format!("{name}, {threads} threads"), |bencher| {
+                bencher.iter(|| on(&hashing, path, wanted));
+            });
+        }
     }
     group.finish();
 }

@@ -1,30 +1,22 @@
 //! Reads files for their digests: each file once, many files and many parts at a time. It never writes, and a file that
 //! moves while it is read has no digests.
 
-use std::fs::File;
 use std::io;
-use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 
-use rayon::iter::{
-    IndexedParallelIterator as _, IntoParallelIterator as _, IntoParallelRefIterator as _, ParallelIterator as _,
-};
-use sha2::{Digest as _, Sha256 as Sha256Hasher};
+use rayon::iter::{IndexedParallelIterator as _, IntoParallelRefIterator as _, ParallelIterator as _};
 
 use super::cache::Cache;
-use super::digests::{Hashers, composite};
-use super::stat::{FileError, Mark, open};
+use super::read::{Windows, read};
+use super::stat::{FileError, Mark};
 use crate::model::local::{Digests, LocalFile, Wanted};
-use crate::model::part::{MIB, part_count};
 
-/// One read's buffer. Each thread holds one, whatever the files' sizes.
-const BUFFER_BYTES: u64 = MIB;
 /// Files that are asked of the cache at once.
 const BATCH_JOBS: usize = 8192;
 
 /// Computes every wanted digest of a regular file in one read. `advance` is told the bytes as they are read.
 pub fn hash(path: &Path, wanted: &Wanted, advance: &(dyn Fn(u64) + Sync)) -> Result<LocalFile, FileError> {
-    let (mark, digests) = hash_marked(path, wanted, advance)?;
+    let (mark, digests) = read(path, wanted, None, advance)?;
     Ok(LocalFile { stat: mark.stat(), digests })
 }
 
@@ -43,6 +35,7 @@ pub struct Job {
 pub struct Hashing {
     pool: rayon::ThreadPool,
     cache: Cache,
+    windows: Windows,
 }
 
 impl Hashing {
@@ -54,7 +47,7 @@ impl Hashing {
             .thread_name(|i| format!("hash-{i}"))
             .build()
             .map_err(io::Error::other)?;
-        Ok(Self { pool, cache })
+        Ok(Self { pool, cache, windows: Windows::default() })
     }
 
     #[must_use]
@@ -93,105 +86,29 @@ impl Hashing {
         if missing.is_nothing() {
             return Ok(LocalFile { stat: mark.stat(), digests: known.only(wanted) });
         }
-        let (mut now, mut digests) = hash_marked(path, &missing, advance)?;
+        let (mut now, mut digests) = read(path, &missing, Some(&self.windows), advance)?;
         if now == *mark {
             digests.add(known);
         } else if missing != *wanted {
             // What is known is of another state than what was read just now.
-            (now, digests) = hash_marked(path, wanted, advance)?;
+            (now, digests) = read(path, wanted, Some(&self.windows), advance)?;
         }
         self.cache.keep(path, &now, &digests);
         Ok(LocalFile { stat: now.stat(), digests: digests.only(wanted) })
     }
 }
 
-fn hash_marked(path: &Path, wanted: &Wanted, advance: &(dyn Fn(u64) + Sync)) -> Result<(Mark, Digests), FileError> {
-    let (file, before) = open(path)?;
-    let digests = if wanted.is_nothing() {
-        Digests::default()
-    } else if let Some(part_bytes) = parallel_at(wanted, before.size) {
-        hash_parts(&file, before.size, part_bytes, advance)?
-    } else {
-        hash_stream(&file, before.size, wanted, advance)?
-    };
-    if Mark::of_open(&file)? != before {
-        return Err(FileError::ChangedWhileRead);
-    }
-    Ok((before, digests))
-}
-
-/// The part size, where a composite is all that is wanted and there are parts enough to share out.
-fn parallel_at(wanted: &Wanted, size: u64) -> Option<u64> {
-    let [part_bytes] = *wanted.composite_at.as_slice() else { return None };
-    let alone = Wanted { composite_at: vec![part_bytes], ..Wanted::default() };
-    (*wanted == alone && part_bytes >= BUFFER_BYTES && size > part_bytes).then_some(part_bytes)
-}
-
-fn hash_stream(file: &File, size: u64, wanted: &Wanted, advance: &(dyn Fn(u64) + Sync)) -> Result<Digests, FileError> {
-    let mut hashers = Hashers::new(wanted);
-    // One byte more than expected: a file that is longer than it says (it grew, or /proc made it) must not pass.
-    let end = read(file, 0, size.saturating_add(1), &mut |data| {
-        hashers.update(data);
-        advance(data.len() as u64);
-    })?;
-    if end == size { Ok(hashers.finish()) } else { Err(FileError::ChangedWhileRead) }
-}
-
-fn hash_parts(file: &File, size: u64, part_bytes: u64, advance: &(dyn Fn(u64) + Sync)) -> Result<Digests, FileError> {
-    let parts = (0..part_count(size, part_bytes))
-        .into_par_iter()
-        .map(|part| {
-            let from = part * part_bytes;
-            let to = size.min(from + part_bytes);
-            let mut hasher = Sha256Hasher::new();
-            let end = read(file, from, to, &mut |data| {
-                hasher.update(data);
-                advance(data.len() as u64);
-            })?;
-            // Growth shows in the second look at the file's size.
-            if end == to { Ok(hasher.finalize().into()) } else { Err(FileError::ChangedWhileRead) }
-        })
-        .collect::<Result<Vec<[u8; 32]>, FileError>>()?;
-    let mut digests = Digests::default();
-    digests.composites.insert(part_bytes, composite(&parts));
-    Ok(digests)
-}
-
-/// Reads `from..to` of a file, or up to its end, by position: threads share the descriptor. Returns where it stopped.
-fn read(file: &File, from: u64, to: u64, take: &mut dyn FnMut(&[u8])) -> Result<u64, FileError> {
-    let mut buffer = vec![0; usize::try_from(BUFFER_BYTES.min(to - from)).unwrap_or(usize::MAX)];
-    let mut at = from;
-    while at < to {
-        let want = usize::try_from(to - at).unwrap_or(usize::MAX).min(buffer.len());
-        let got = match file.read_at(&mut buffer[..want], at) {
-            Ok(got) => got,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-            Err(error) => return Err(FileError::Unreadable(error)),
-        };
-        if got == 0 {
-            break;
-        }
-        at += got as u64;
-        take(&buffer[..got]);
-    }
-    Ok(at)
-}
-
 #[cfg(test)]
 mod tests {
-    use std::fs::{FileTimes, OpenOptions};
-    use std::os::unix::fs::MetadataExt as _;
     use std::sync::Mutex;
     use std::sync::atomic::{AtomicU64, Ordering};
-    use std::time::{Duration, SystemTime};
 
     use super::*;
+    use crate::model::part::part_count;
 
     const MIB: usize = 1 << 20;
     /// Of no file.
     const MARK: Mark = Mark { device: 0, inode: 0, size: 0, mtime_ns: 0, ctime_ns: 0 };
-
-    type Strike<'a> = (&'a str, &'a (dyn Fn(&Path) + Sync));
 
     fn pattern(bytes: usize) -> Vec<u8> {
         (0..bytes).map(|i| (i * 31 + (i >> 8) * 7 + (i >> 16)).to_le_bytes()[0]).collect()
@@ -213,21 +130,10 @@ mod tests {
         Wanted { composite_at: vec![part_bytes as u64], ..Wanted::default() }
     }
 
-    /// A file whose last write lies an hour back, so that any write from now on moves its mtime.
-    fn old_file(content: &[u8]) -> tempfile::NamedTempFile {
+    fn file_of(content: &[u8]) -> tempfile::NamedTempFile {
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), content).unwrap();
-        set_mtime(file.path(), SystemTime::now() - Duration::from_hours(1));
         file
-    }
-
-    fn set_mtime(path: &Path, to: SystemTime) {
-        let file = OpenOptions::new().write(true).open(path).unwrap();
-        file.set_times(FileTimes::new().set_modified(to)).unwrap();
-    }
-
-    fn overwrite(path: &Path, at: u64, bytes: &[u8]) {
-        OpenOptions::new().write(true).open(path).unwrap().write_all_at(bytes, at).unwrap();
     }
 
     // Computed with Python's hashlib and zlib, and with bitwise CRC-32C and CRC-64/NVME that give the check values of
@@ -277,7 +183,7 @@ mod tests {
             ),
         ];
         for (content, sha256, md5, crc64nvme, crc32c, crc32) in cases {
-            let file = old_file(&content);
+            let file = file_of(&content);
             let read = AtomicU64::new(0);
             let advance = |bytes| {
                 read.fetch_add(bytes, Ordering::Relaxed);
@@ -315,75 +221,12 @@ mod tests {
     #[test]
     fn parts_end_where_s3_ends_them() {
         for (bytes, part, composite, count, etag) in PARTS {
-            let file = old_file(&pattern(bytes));
+            let file = file_of(&pattern(bytes));
             let part = part as u64;
             let digests = hash(file.path(), &everything(&[part]), &|_| ()).unwrap().digests;
             assert_eq!(digests.composites[&part], (composite.parse().unwrap(), count), "{bytes} in {part}");
             assert_eq!(digests.etags[&part], (etag.parse().unwrap(), count), "{bytes} in {part}");
             assert_eq!(u64::from(count), part_count(bytes as u64, part));
-        }
-    }
-
-    #[test]
-    fn parts_hashed_in_parallel_give_the_same_composite() {
-        let mut parallel = 0;
-        for (bytes, part, composite, count, _) in PARTS {
-            let file = old_file(&pattern(bytes));
-            let wanted = pin(part);
-            parallel += u32::from(parallel_at(&wanted, bytes as u64).is_some());
-            let read = AtomicU64::new(0);
-            let advance = |bytes| {
-                read.fetch_add(bytes, Ordering::Relaxed);
-            };
-            let digests = hash(file.path(), &wanted, &advance).unwrap().digests;
-            assert_eq!(digests.composites[&(part as u64)], (composite.parse().unwrap(), count), "{bytes} in {part}");
-            assert_eq!(read.into_inner(), bytes as u64);
-        }
-        assert_eq!(parallel, 4, "the cases no longer reach the parallel road");
-    }
-
-    /// Hashes a file of 3 MiB, in one stream and in parallel parts, that is struck once while it is read.
-    fn struck(strike: impl Fn(&Path) + Sync) -> [Result<LocalFile, FileError>; 2] {
-        [everything(&[]), pin(MIB)].map(|wanted| {
-            let file = old_file(&pattern(3 * MIB));
-            let first = std::sync::Once::new();
-            hash(file.path(), &wanted, &|_| first.call_once(|| strike(file.path())))
-        })
-    }
-
-    #[test]
-    fn a_file_that_changes_while_it_is_read_has_no_digests() {
-        let resize = |path: &Path, bytes: usize| {
-            OpenOptions::new().write(true).open(path).unwrap().set_len(bytes as u64).unwrap();
-        };
-        let strikes: [Strike; 4] = [
-            ("grows", &|path| overwrite(path, 3 * MIB as u64, b"x")),
-            ("shrinks", &|path| resize(path, 2 * MIB)),
-            ("empties", &|path| resize(path, 0)),
-            ("same length, other content", &|path| overwrite(path, 5, b"x")),
-        ];
-        for (name, strike) in strikes {
-            for result in struck(strike) {
-                assert!(matches!(result, Err(FileError::ChangedWhileRead)), "{name}: {result:?}");
-            }
-        }
-    }
-
-    #[test]
-    fn a_change_whose_mtime_was_put_back_is_seen_by_its_ctime() {
-        for result in struck(|path| {
-            let before = std::fs::metadata(path).unwrap();
-            // The kernel's clock ticks; strike until it did.
-            loop {
-                overwrite(path, 5, b"x");
-                set_mtime(path, before.modified().unwrap());
-                let now = std::fs::metadata(path).unwrap();
-                if (now.ctime(), now.ctime_nsec()) != (before.ctime(), before.ctime_nsec()) {
-                    break;
-                }
-            }
-        }) {
-            assert!(matches!(result, Err(FileError::ChangedWhileRead)), "{result:?}");
         }
     }
 
@@ -395,7 +238,7 @@ mod tests {
 
     #[test]
     fn nothing_wanted_reads_nothing() {
-        let file = old_file(b"x");
+        let file = file_of(b"x");
         let hashed = hash(file.path(), &Wanted::default(), &|_| panic!("read")).unwrap();
         assert_eq!((hashed.stat.size, hashed.digests), (1, Digests::default()));
     }

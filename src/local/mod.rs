@@ -6,6 +6,7 @@ pub mod find;
 #[cfg(test)]
 mod finding;
 mod hash;
+mod read;
 mod stat;
 mod walk;
 

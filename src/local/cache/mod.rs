@@ -140,7 +140,8 @@ impl Cache {
     }
 
     /// What is known of each file, in the same order. Within a pool of threads, these share the work.
-    pub(super) fn recall(&self, files: &[(&Path, &Mark)]) -> Vec<Option<Digests>> {
+    #[must_use]
+    pub fn recall(&self, files: &[(&Path, &Mark)]) -> Vec<Option<Digests>> {
         let mut known = vec![None; files.len()];
         if !self.reads.load(Ordering::Relaxed) {
             return known;
@@ -185,8 +186,9 @@ impl Cache {
         found
     }
 
-    /// Keeps what was computed of a file in this state, unless the file is too young.
-    pub(super) fn keep(&self, path: &Path, mark: &Mark, digests: &Digests) {
+    /// Keeps what was computed of a file in this state since the cache was opened, unless the file is too young. It is
+    /// written with others, later.
+    pub fn keep(&self, path: &Path, mark: &Mark, digests: &Digests) {
         if !self.writes.load(Ordering::Relaxed) || !self.is_settled(mark) {
             return;
         }
