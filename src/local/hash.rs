@@ -74,6 +74,7 @@ impl Hashing {
                 });
             }
         });
+        self.windows.close();
         self.cache.flush();
     }
 

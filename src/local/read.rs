@@ -1,6 +1,7 @@
 //! Reads one file for its digests, each byte once, by the road that keeps most threads busy. It never trusts the size it
 //! was told: a file that ends early, or late, has no digests.
 
+use std::fmt;
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt as _;
@@ -27,7 +28,23 @@ const WINDOW_MIN_BYTES: u64 = 32 * MIB;
 const WINDOW_MAX_BYTES: u64 = 64 * MIB;
 
 /// Two windows of memory, which one file at a time looks through: one is hashed while the next is read.
-pub(super) type Windows = Mutex<[Vec<u8>; 2]>;
+#[derive(Default)]
+pub(super) struct Windows(Mutex<[Vec<u8>; 2]>);
+
+impl Windows {
+    /// Gives the memory back, unless it is in use.
+    pub fn close(&self) {
+        if let Ok(mut windows) = self.0.try_lock() {
+            *windows = Default::default();
+        }
+    }
+}
+
+impl fmt::Debug for Windows {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Windows").finish_non_exhaustive()
+    }
+}
 
 /// Reads a regular file for every wanted digest. A change that shows in its mark leaves it without. Without windows,
 /// what needs them takes a slower road. `advance` is told every byte once.
@@ -111,7 +128,7 @@ impl Reading<'_> {
         let mut at = 0;
         while at < self.size {
             // Another file has them: every thread has work then, and waiting for them would waste one.
-            if let Ok(windows) = windows.try_lock() {
+            if let Ok(windows) = windows.0.try_lock() {
                 self.through_windows(windows, at, bytes, share_bytes, &mut hashers)?;
                 break;
             }

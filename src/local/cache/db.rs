@@ -250,7 +250,10 @@ pub(super) fn put_aside(path: &Path) -> Option<PathBuf> {
     std::fs::rename(path, &aside).ok()?;
     // They belong to the file that left; SQLite would read them into the new one.
     for ending in ["-wal", "-shm", "-journal"] {
-        let _ = std::fs::remove_file(named(ending));
+        let mut name = aside.as_os_str().to_owned();
+        name.push(ending);
+        // Mostly they are not there.
+        let _ = std::fs::rename(named(ending), name);
     }
     Some(aside)
 }
