@@ -127,6 +127,12 @@ pub struct Looks {
     /// Threads that hash; all cores if not given
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub threads: Option<u16>,
+    /// Hash every file anew, and keep no digests for the next plan
+    #[arg(long)]
+    pub no_cache: bool,
+    /// Hash every file anew, and keep the digests for the next plan
+    #[arg(long, conflicts_with = "no_cache")]
+    pub rehash: bool,
 }
 
 /// Hash the files, look at the bucket, and write down what would be done. Writes nothing to the bucket

@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io::{BufRead as _, BufReader, BufWriter, Read, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use serde_json::json;
@@ -12,8 +12,10 @@ use crate::flow::survey::compose::Draft;
 use crate::flow::survey::gather::gather;
 use crate::flow::survey::{self, SurveyError, survey};
 use crate::flow::time::now;
+use crate::local::cache::Mode;
+use crate::local::{Cache, Hashing};
 use crate::manifest::claims::claims;
-use crate::model::event::Watch;
+use crate::model::event::{Event, Watch};
 use crate::model::exit::Exit;
 use crate::model::step::{Footer, Header, Step, digest_text};
 use crate::model::text::count;
@@ -58,9 +60,9 @@ pub(super) async fn draw(
     }
     let mut warnings = claims(&gathered.entries, &targets).map_err(|flaws| flawed(&flaws))?;
     let stores = reach.connect_all(&targets).await?;
+    let hashing = hashing(looks)?;
     let settings = survey::Settings {
         looks: usize::from(looks.heads),
-        threads: looks.threads.map_or_else(|| survey::Settings::default().threads, usize::from),
         discovery: match looks.discovery {
             args::Discovery::Auto => survey::Discovery::Auto,
             args::Discovery::List => survey::Discovery::List,
@@ -70,7 +72,7 @@ pub(super) async fn draw(
     let entries = Arc::new(std::mem::take(&mut gathered.entries));
     let temporary = std::env::temp_dir();
     let mut draft = Draft::begin(&gathered.policies, output.map_or(&temporary, |path| folder_of(path)));
-    let surveyed = survey(entries, &gathered.base, &stores, settings, watch, cancel, |decided| {
+    let surveyed = survey(entries, &gathered.base, &stores, settings, &hashing, watch, cancel, |decided| {
         draft.add(&decided)?;
         each(decided.steps);
         Ok(())
@@ -82,6 +84,9 @@ pub(super) async fn draw(
         };
         Failure::new(exit, error)
     })?;
+    if let Some(trouble) = hashing.cache().trouble() {
+        watch.tell(Event::Warning(&trouble));
+    }
     let requests = survey.requests;
     warnings.extend(survey.warnings);
     let finish = |to: &mut dyn Write| draft.finish(gathered, targets, warnings, TOOL, now(), to);
@@ -91,6 +96,30 @@ pub(super) async fn draw(
             .map_err(|error| Failure::new(Exit::CouldNotRun, format!("the plan could not be drawn: {error}")))?,
     };
     Ok(Drawn { header, footer, stores, requests })
+}
+
+/// Threads that hash, with the digests of earlier plans where they may be used.
+fn hashing(looks: &Looks) -> Result<Arc<Hashing>, Failure> {
+    let mode = match (looks.no_cache, looks.rehash) {
+        (true, _) => Mode::Off,
+        (false, true) => Mode::Rehash,
+        (false, false) => Mode::Use,
+    };
+    let cache = match cache_file() {
+        Some(file) => Cache::open(&file, mode, jiff::Timestamp::now().as_nanosecond()),
+        None => Cache::off(),
+    };
+    let cores = || std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
+    let hashing = Hashing::new(looks.threads.map_or_else(cores, usize::from), cache);
+    hashing.map(Arc::new).map_err(|error| Failure::new(Exit::CouldNotRun, format!("no threads to hash on: {error}")))
+}
+
+/// Where digests are kept between plans, by the XDG base directory specification: relative values count as unset. `None`
+/// where this user has no home.
+fn cache_file() -> Option<PathBuf> {
+    let absolute = |name| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
+    let folder = absolute("XDG_CACHE_HOME").or_else(|| Some(absolute("HOME")?.join(".cache")))?;
+    Some(folder.join("noclobber").join("digests.sqlite"))
 }
 
 /// Whether a plan may be written there: in a folder that is there, over nothing or over a plan. Anything else under

@@ -30,6 +30,17 @@ pub struct Job {
     pub wanted: Wanted,
 }
 
+/// What hashing tells of its progress.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Told {
+    /// So much is to be read; the rest was known.
+    Found { files: u64, bytes: u64 },
+    /// So many bytes were read.
+    Read(u64),
+    /// A file that had to be read is done.
+    Done,
+}
+
 /// Threads that hash, and what they know from earlier runs. Made once: threads are dear.
 #[derive(Debug)]
 pub struct Hashing {
@@ -56,21 +67,30 @@ impl Hashing {
     }
 
     /// Answers many files, each in at most one read, and keeps what was computed. `done` is told each answer as it comes,
-    /// in no order; `advance` only bytes that were read. A file of which everything is known is not opened. One that
-    /// moved since its mark was taken is answered as it is now: its stat differs from the caller's.
+    /// in no order. A file of which everything is known is not opened, and no work to tell of. One that moved since its
+    /// mark was taken is answered as it is now: its stat differs from the caller's.
     pub fn hash_all(
         &self,
         jobs: &[Job],
-        advance: impl Fn(u64) + Sync,
+        tell: impl Fn(Told) + Sync,
         done: impl Fn(usize, Result<LocalFile, FileError>) + Sync,
     ) {
         self.pool.install(|| {
             for batch in jobs.chunks(BATCH_JOBS) {
                 let marked: Vec<(&Path, &Mark)> = batch.iter().map(|job| (job.path.as_path(), &job.mark)).collect();
                 let known = self.cache.recall(&marked);
+                let (mut files, mut bytes) = (0, 0);
+                for (job, known) in batch.iter().zip(&known) {
+                    if known.as_ref().is_none_or(|known| !job.wanted.without(known).is_nothing()) {
+                        (files, bytes) = (files + 1, bytes + job.mark.size);
+                    }
+                }
+                if files > 0 {
+                    tell(Told::Found { files, bytes });
+                }
                 // Split down to single files: one huge file among small ones must not hold its neighbours back.
                 batch.par_iter().zip(known).with_max_len(1).for_each(|(job, known)| {
-                    done(job.index, self.answer(job, known.unwrap_or_default(), &advance));
+                    done(job.index, self.answer(job, known.unwrap_or_default(), &tell));
                 });
             }
         });
@@ -78,21 +98,25 @@ impl Hashing {
         self.cache.flush();
     }
 
-    fn answer(&self, job: &Job, known: Digests, advance: &(dyn Fn(u64) + Sync)) -> Result<LocalFile, FileError> {
+    fn answer(&self, job: &Job, known: Digests, tell: &(impl Fn(Told) + Sync)) -> Result<LocalFile, FileError> {
         let Job { path, mark, wanted, .. } = job;
         let missing = wanted.without(&known);
         if wanted.is_nothing() {
-            return hash(path, wanted, advance);
+            return hash(path, wanted, &|_| ());
         }
         if missing.is_nothing() {
             return Ok(LocalFile { stat: mark.stat(), digests: known.only(wanted) });
         }
-        let (mut now, mut digests) = read(path, &missing, Some(&self.windows), advance)?;
+        let advance = |bytes| tell(Told::Read(bytes));
+        let read = |wanted| read(path, wanted, Some(&self.windows), &advance);
+        let answer = read(&missing);
+        tell(Told::Done);
+        let (mut now, mut digests) = answer?;
         if now == *mark {
             digests.add(known);
         } else if missing != *wanted {
             // What is known is of another state than what was read just now.
-            (now, digests) = read(path, wanted, Some(&self.windows), advance)?;
+            (now, digests) = read(wanted)?;
         }
         self.cache.keep(path, &now, &digests);
         Ok(LocalFile { stat: now.stat(), digests: digests.only(wanted) })

@@ -11,5 +11,5 @@ mod stat;
 mod walk;
 
 pub use cache::Cache;
-pub use hash::{Hashing, Job, hash};
+pub use hash::{Hashing, Job, Told, hash};
 pub use stat::{FileError, Mark, mark, stat};

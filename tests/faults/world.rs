@@ -12,6 +12,7 @@ use noclobber::flow::survey::compose::Draft;
 use noclobber::flow::survey::gather::{Gathered, Policy};
 use noclobber::flow::survey::{self, Decided, Discovery, survey};
 use noclobber::guard::Patience;
+use noclobber::local::{Cache, Hashing};
 use noclobber::manifest::limits::Limits;
 use noclobber::model::entry::{Compare, Entry, Key, Place, Properties, Rule, Terms};
 use noclobber::model::event::{Event, Nobody, Watch};
@@ -167,7 +168,9 @@ impl World {
             Ok(())
         };
         let entries = Arc::new(self.entries.clone());
-        let seen = survey(entries, &base, &targets, settings, &watch, &Cancel::default(), take).await.unwrap();
+        let hashing = Arc::new(Hashing::new(1, Cache::off()).unwrap());
+        let seen =
+            survey(entries, &base, &targets, settings, &hashing, &watch, &Cancel::default(), take).await.unwrap();
         let gathered = Gathered {
             base,
             entries: Vec::new(),

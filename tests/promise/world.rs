@@ -13,6 +13,7 @@ use noclobber::flow::survey::compose::Draft;
 use noclobber::flow::survey::gather::{Gathered, Policy};
 use noclobber::flow::survey::{self, Decided, survey};
 use noclobber::guard::Patience;
+use noclobber::local::{Cache, Hashing};
 use noclobber::manifest::limits::Limits;
 use noclobber::model::entry::{Compare, Entry, Key, Place, Properties, Rule, Terms};
 use noclobber::model::event::Nobody;
@@ -118,7 +119,7 @@ impl World {
     pub async fn plan(&self) -> Plan {
         let calm = Flaky::new(self.memory.clone(), self.seed, Rates::calm());
         let targets = HashMap::from([("default".to_owned(), (Self::target(), Arc::new(calm)))]);
-        let settings = survey::Settings { threads: 1, ..survey::Settings::default() };
+        let settings = survey::Settings::default();
         let watch = Arc::new(Nobody) as Arc<_>;
         let base = self.folder.path();
         let policies = vec![Policy { manifest: "m.yaml".into(), limits: Limits::default(), entries: 0..0 }];
@@ -129,7 +130,8 @@ impl World {
             Ok(())
         };
         let entries = Arc::new(self.entries.clone());
-        let seen = survey(entries, base, &targets, settings, &watch, &Cancel::default(), take).await.unwrap();
+        let hashing = Arc::new(Hashing::new(1, Cache::off()).unwrap());
+        let seen = survey(entries, base, &targets, settings, &hashing, &watch, &Cancel::default(), take).await.unwrap();
         let gathered = Gathered {
             base: base.to_owned(),
             entries: Vec::new(),

@@ -13,7 +13,7 @@ use tokio::sync::Semaphore;
 
 use crate::flow::cancel::Cancel;
 use crate::flow::time::mtime_text;
-use crate::local::{self, FileError, Hashing, Job, Mark};
+use crate::local::{self, FileError, Hashing, Job, Mark, Told};
 use crate::model::entry::{Compare, Entry, Rule};
 use crate::model::event::{Event, Phase, Watch};
 use crate::model::head::{Encryption, Remote};
@@ -38,7 +38,7 @@ pub(super) struct Work<S> {
     pub base: PathBuf,
     pub targets: HashMap<String, (Target, Arc<S>)>,
     pub settings: Settings,
-    pub hashing: Hashing,
+    pub hashing: Arc<Hashing>,
     pub watch: Arc<dyn Watch>,
     pub cancel: Cancel,
     pub looks: Semaphore,
@@ -250,19 +250,20 @@ async fn hash<S: Store>(
     if jobs.is_empty() {
         return Ok(chunk);
     }
-    let bytes = jobs.iter().map(|job| job.mark.stat().size).sum();
-    let (phase, files) = (Phase::Hashing, jobs.len() as u64);
-    let is_begun = work.is_hashing.swap(true, Ordering::Relaxed);
-    work.watch.tell(if is_begun { Event::More { phase, files, bytes } } else { Event::Begin { phase, files, bytes } });
     let done = blocking(work, jobs, move |work, jobs| {
         let hashed = Mutex::new(Vec::with_capacity(jobs.len()));
-        let advance = |bytes: u64| {
-            work.watch.tell(Event::Advance { phase, files: 0, bytes: bytes.cast_signed() });
+        let phase = Phase::Hashing;
+        let tell = |told| match told {
+            Told::Found { files, bytes } => {
+                let is_begun = work.is_hashing.swap(true, Ordering::Relaxed);
+                let begin = Event::Begin { phase, files, bytes };
+                work.watch.tell(if is_begun { Event::More { phase, files, bytes } } else { begin });
+            }
+            Told::Read(bytes) => work.watch.tell(Event::Advance { phase, files: 0, bytes: bytes.cast_signed() }),
+            Told::Done => work.watch.tell(Event::Advance { phase, files: 1, bytes: 0 }),
         };
-        work.hashing.hash_all(&jobs, advance, |at, result| {
-            crate::flow::apply::lock(&hashed).push((at, result));
-            work.watch.tell(Event::Advance { phase, files: 1, bytes: 0 });
-        });
+        let answer = |at, result| crate::flow::apply::lock(&hashed).push((at, result));
+        work.hashing.hash_all(&jobs, tell, answer);
         std::mem::take(&mut *crate::flow::apply::lock(&hashed))
     });
     for (at, result) in done.await? {

@@ -4,6 +4,8 @@ use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use rayon::iter::{IntoParallelRefIterator as _, ParallelIterator as _};
+
 use crate::local::find::{self, Base, Found, Outside};
 use crate::manifest::key;
 use crate::manifest::list::{self, Row};
@@ -235,7 +237,7 @@ impl<'a> Expand<'a> {
                     break;
                 }
             }
-            let found: Vec<_> = batch.iter().map(|row| self.base.literal(&row.source)).collect();
+            let found: Vec<_> = batch.par_iter().map(|row| self.base.literal(&row.source)).collect();
             for (row, found) in batch.drain(..).zip(found) {
                 entries.extend(self.row(item, &file_name, row, found, &scope));
             }

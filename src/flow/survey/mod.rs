@@ -23,7 +23,7 @@ use futures_util::{StreamExt as _, stream};
 use tokio::sync::Semaphore;
 
 use crate::flow::cancel::Cancel;
-use crate::local::{Cache, Hashing};
+use crate::local::Hashing;
 use crate::model::entry::Entry;
 use crate::model::event::{Event, Phase, Watch};
 use crate::model::step::Step;
@@ -44,15 +44,12 @@ const CHUNKS_AT_ONCE: usize = 4;
 pub struct Settings {
     /// HEADs under way at once.
     pub looks: usize,
-    /// Threads that hash.
-    pub threads: usize,
     pub discovery: Discovery,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        let threads = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
-        Self { looks: 64, threads, discovery: Discovery::Auto }
+        Self { looks: 64, discovery: Discovery::Auto }
     }
 }
 
@@ -85,11 +82,13 @@ pub enum SurveyError {
 
 /// Surveys entries whose sources are relative to `base`. Every entry's target is in `targets`. `take` is given every step,
 /// counted from 1 in the entries' order.
+#[allow(clippy::too_many_arguments)]
 pub async fn survey<S: Store>(
     entries: Arc<Vec<Entry>>,
     base: &Path,
     targets: &HashMap<String, (Target, Arc<S>)>,
     settings: Settings,
+    hashing: &Arc<Hashing>,
     watch: &Arc<dyn Watch>,
     cancel: &Cancel,
     mut take: impl FnMut(Decided) -> io::Result<()>,
@@ -112,7 +111,7 @@ pub async fn survey<S: Store>(
     let found = || watch.tell(Event::Advance { phase: Phase::Looking, files: 1, bytes: 0 });
     let known = look::look(&entries, targets, settings.discovery, cancel, &mut survey.requests, found).await;
     let work = Arc::new(Work {
-        hashing: Hashing::new(settings.threads, Cache::off())?,
+        hashing: Arc::clone(hashing),
         base: base.to_owned(),
         known,
         targets: targets.clone(),
@@ -229,7 +228,9 @@ mod tests {
                 Ok(())
             };
             let entries = Arc::new(vec![entry]);
-            survey(entries, folder.path(), &targets, settings, &watch, &Cancel::default(), take).await.unwrap();
+            let hashing = Arc::new(Hashing::new(1, crate::local::Cache::off()).unwrap());
+            let cancel = Cancel::default();
+            survey(entries, folder.path(), &targets, settings, &hashing, &watch, &cancel, take).await.unwrap();
             let step = &steps[0];
             assert_eq!(step.action, action, "{compare:?} {retention} {rule}: {step:?}");
             assert_eq!(action == Action::Replace, step.reason == Reason::Properties);

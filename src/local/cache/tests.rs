@@ -7,6 +7,7 @@ use std::sync::{Barrier, Mutex};
 use rusqlite::Connection;
 
 use super::*;
+use crate::local::hash::Told;
 use crate::local::{Hashing, Job, hash, mark};
 use crate::model::digest::{Md5, Sha256};
 use crate::model::local::{LocalFile, Wanted};
@@ -410,10 +411,12 @@ impl Files {
     fn run(&self, mode: Mode) -> (Vec<LocalFile>, u64) {
         let hashing = Hashing::new(2, self.home.open(mode, self.now_ns)).unwrap();
         let (read, answers) = (AtomicU64::new(0), Mutex::new(vec![None; self.jobs.len()]));
-        let advance = |bytes| {
-            read.fetch_add(bytes, Ordering::Relaxed);
+        let tell = |told| {
+            if let Told::Read(bytes) = told {
+                read.fetch_add(bytes, Ordering::Relaxed);
+            }
         };
-        hashing.hash_all(&self.jobs, advance, |index, answer| answers.lock().unwrap()[index] = Some(answer.unwrap()));
+        hashing.hash_all(&self.jobs, tell, |index, answer| answers.lock().unwrap()[index] = Some(answer.unwrap()));
         assert_eq!(hashing.cache().trouble(), None);
         let answers: Vec<LocalFile> = answers.into_inner().unwrap().into_iter().flatten().collect();
         let hashed: Vec<LocalFile> =
@@ -468,14 +471,21 @@ fn a_partial_recall_reads_for_the_missing_digests_alone() {
     for reads in [7, 0] {
         let hashing = Hashing::new(1, home.open(Mode::Use, now_ns)).unwrap();
         let (read, answer) = (AtomicU64::new(0), Mutex::new(None));
-        let advance = |bytes| {
-            read.fetch_add(bytes, Ordering::Relaxed);
+        let told = Mutex::new(Vec::new());
+        let tell = |now| {
+            if let Told::Read(bytes) = now {
+                read.fetch_add(bytes, Ordering::Relaxed);
+            }
+            told.lock().unwrap().push(now);
         };
-        hashing.hash_all(std::slice::from_ref(&job), advance, |_, result| *answer.lock().unwrap() = result.ok());
+        hashing.hash_all(std::slice::from_ref(&job), tell, |_, result| *answer.lock().unwrap() = result.ok());
         let digests_now = answer.into_inner().unwrap().unwrap().digests;
         assert_eq!(digests_now.sha256, digests(1).sha256);
         let md5: Md5 = "9a0364b9e99bb480dd25e1f0284c8555".parse().unwrap();
         assert_eq!(digests_now.md5, Some(md5));
+        // What was known is no work to tell of.
+        let work = [Told::Found { files: 1, bytes: 7 }, Told::Read(7), Told::Done];
+        assert_eq!(told.into_inner().unwrap(), work[..if reads == 0 { 0 } else { 3 }]);
         assert_eq!(read.into_inner(), reads);
     }
 }
