@@ -28,6 +28,7 @@ fn case(n: usize) -> (LocalFile, Remote, Rule) {
             sha256: n.is_multiple_of(2).then_some(HeldSha256::Full(Sha256([theirs; 32]))),
             ..HeldChecksums::default()
         },
+        first_part: None,
         properties: Properties::default(),
         claim: None,
         write_id: None,

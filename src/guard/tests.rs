@@ -18,6 +18,7 @@ fn head(etag: &str, version: Option<&str>, write_id: Option<&str>) -> Head {
         last_modified: None,
         encryption: Encryption::None,
         checksums: HeldChecksums::default(),
+        first_part: None,
         properties: Properties::default(),
         claim: None,
         write_id: write_id.map(str::to_owned),

@@ -80,6 +80,8 @@ pub struct Head {
     pub last_modified: Option<String>,
     pub encryption: Encryption,
     pub checksums: HeldChecksums,
+    /// Bytes in the first of several parts. HEAD does not tell it: it is here once the object was asked for it.
+    pub first_part: Option<u64>,
     /// Content type, user metadata (ours left out) and the like. Tags only where they were asked for.
     pub properties: Properties,
     /// What `x-amz-meta-noclobber-sha256` says. Anybody who can write can forge it.

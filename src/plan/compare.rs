@@ -246,6 +246,7 @@ mod tests {
             last_modified: None,
             encryption,
             checksums: HeldChecksums::default(),
+            first_part: None,
             properties: Properties::default(),
             claim: None,
             write_id: None,

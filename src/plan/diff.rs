@@ -88,6 +88,7 @@ mod tests {
             last_modified: None,
             encryption: Encryption::None,
             checksums: HeldChecksums::default(),
+            first_part: None,
             properties: Properties::default(),
             claim: None,
             write_id: None,

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use crate::model::digest::ETag;
 use crate::model::entry::Key;
 use crate::model::head::{Remote, VersionId};
 use crate::model::write::{Cause, Expect, LookError, Object, PutError, Refusal, Written};
@@ -225,6 +226,11 @@ impl<S: Store> Store for Flaky<S> {
     async fn head_version(&self, key: &Key, version: &VersionId) -> Result<Remote, LookError> {
         self.look("head_version", key.as_str()).await?;
         self.inner.head_version(key, version).await
+    }
+
+    async fn first_part(&self, key: &Key, etag: &ETag) -> Result<Option<u64>, LookError> {
+        self.look("first_part", key.as_str()).await?;
+        self.inner.first_part(key, etag).await
     }
 
     async fn list(&self, prefix: &str, after: Option<&str>) -> Result<Page, LookError> {

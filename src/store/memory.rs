@@ -43,6 +43,7 @@ struct Stored {
 #[derive(Debug)]
 struct Content {
     bytes: Bytes,
+    /// With its first part, which a HEAD leaves out.
     head: Head,
     tags: BTreeMap<String, String>,
 }
@@ -97,20 +98,38 @@ impl Memory {
         let bytes = bytes.into();
         let etag = ETag::new(&md5_of(&bytes).to_string());
         let crc = crc_fast::checksum(crc_fast::CrcAlgorithm::Crc64Nvme, &bytes);
+        // S3 adds this one by itself when a writer sends none.
+        let held = HeldChecksums { crc64nvme: Some(crc), ..HeldChecksums::default() };
+        self.stranger_write(key, bytes, etag.clone(), held, None);
+        etag
+    }
+
+    /// Somebody else uploads in parts of any size. The object holds no checksum of the whole, as where the parts' own
+    /// are combined otherwise.
+    pub fn stranger_put_parts(&self, key: &Key, parts: &[&[u8]]) {
+        let mut md5s = md5::Md5::new();
+        for part in parts {
+            md5s.update(md5_of(part).0);
+        }
+        let etag = ETag::new(&format!("{}-{}", Md5(md5s.finalize().into()), parts.len()));
+        let first = parts.first().map(|part| part.len() as u64).filter(|_| parts.len() > 1);
+        self.stranger_write(key, parts.concat().into(), etag, HeldChecksums::default(), first);
+    }
+
+    fn stranger_write(&self, key: &Key, bytes: Bytes, etag: ETag, checksums: HeldChecksums, first_part: Option<u64>) {
         let head = Head {
             size: bytes.len() as u64,
-            etag: etag.clone(),
+            etag,
             version: None,
             last_modified: None,
             encryption: Encryption::None,
-            // S3 adds this one by itself when a writer sends none.
-            checksums: HeldChecksums { crc64nvme: Some(crc), ..HeldChecksums::default() },
+            checksums,
+            first_part,
             properties: Properties::default(),
             claim: None,
             write_id: None,
         };
         self.lock().push(key, Some((bytes, head, BTreeMap::new())));
-        etag
     }
 
     /// Somebody else deletes: a delete marker becomes current.
@@ -179,7 +198,7 @@ impl Memory {
         };
         match found.and_then(|stored| stored.content.as_ref()) {
             None => Remote::Absent,
-            Some(content) => Remote::Present(Box::new(content.head.clone())),
+            Some(content) => Remote::Present(Box::new(Head { first_part: None, ..content.head.clone() })),
         }
     }
 }
@@ -208,7 +227,14 @@ impl Bucket {
         version
     }
 
-    fn store(&mut self, object: &Object, bytes: Bytes, etag: ETag, sha256: HeldSha256) -> Written {
+    fn store(
+        &mut self,
+        object: &Object,
+        bytes: Bytes,
+        etag: ETag,
+        sha256: HeldSha256,
+        first_part: Option<u64>,
+    ) -> Written {
         let mut properties = Properties::clone(&object.properties);
         let tags = std::mem::take(&mut properties.tags);
         // HEAD does not tell it.
@@ -224,6 +250,7 @@ impl Bucket {
                 Some(crate::model::entry::Sse::Kms(_)) => Encryption::Kms,
             },
             checksums: HeldChecksums { sha256: Some(sha256), ..HeldChecksums::default() },
+            first_part,
             properties,
             claim: Some(object.checksum.to_string()),
             write_id: Some(object.write_id.to_string()),
@@ -244,6 +271,12 @@ impl Store for Memory {
 
     async fn head_version(&self, key: &Key, version: &VersionId) -> Result<Remote, LookError> {
         Ok(self.find(key, Some(version)))
+    }
+
+    async fn first_part(&self, key: &Key, etag: &ETag) -> Result<Option<u64>, LookError> {
+        let bucket = self.lock();
+        let asked = bucket.current(key).filter(|content| !bucket.unseen && content.head.etag == *etag);
+        Ok(asked.and_then(|content| content.head.first_part))
     }
 
     async fn list(&self, prefix: &str, after: Option<&str>) -> Result<Page, LookError> {
@@ -312,7 +345,7 @@ impl Store for Memory {
         let mut bucket = self.lock();
         self.condition(&bucket, &object.key, expect)?;
         let etag = ETag::new(&md5_of(&bytes).to_string());
-        Ok(bucket.store(object, bytes, etag, HeldSha256::Full(digest)))
+        Ok(bucket.store(object, bytes, etag, HeldSha256::Full(digest), None))
     }
 
     async fn create_upload(&self, object: &Object) -> Result<UploadId, PutError> {
@@ -371,11 +404,13 @@ impl Store for Memory {
             return Err(changed("the parts are not what was planned"));
         }
         self.condition(&bucket, &object.key, expect)?;
+        let first = parts.first().and_then(|part| begun.parts.get(&part.number));
+        let first_part = first.map(|(content, _)| content.len() as u64).filter(|_| count > 1);
         let as_begun = begun.object.clone();
         bucket.uploads.remove(&upload.0);
         let etag = ETag::new(&format!("{}-{count}", Md5(etags.finalize().into())));
         let held = HeldSha256::Composite { digest: composite, parts: count };
-        Ok(bucket.store(&as_begun, bytes.into(), etag, held))
+        Ok(bucket.store(&as_begun, bytes.into(), etag, held, first_part))
     }
 
     async fn abort(&self, _key: &Key, upload: &UploadId) -> Result<(), LookError> {

@@ -124,6 +124,10 @@ pub trait Store: Send + Sync + 'static {
     /// HeadObject of one version. A delete marker is `Absent`.
     fn head_version(&self, key: &Key, version: &VersionId) -> impl Future<Output = Result<Remote, LookError>> + Send;
 
+    /// HeadObject with `partNumber=1`: the bytes of the first of several parts of the object that has this ETag. `None`
+    /// where it was not made of parts, where the server does not tell, and where another object is there by now.
+    fn first_part(&self, key: &Key, etag: &ETag) -> impl Future<Output = Result<Option<u64>, LookError>> + Send;
+
     /// ListObjectsV2, one page. `after` is the `next` of the page before.
     fn list(&self, prefix: &str, after: Option<&str>) -> impl Future<Output = Result<Page, LookError>> + Send;
 

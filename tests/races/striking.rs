@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex};
 use noclobber::flow::apply::record::Record;
 use noclobber::flow::apply::{self, Applied, Settings};
 use noclobber::flow::cancel::Cancel;
+use noclobber::model::digest::ETag;
 use noclobber::model::entry::Key;
 use noclobber::model::event::Watch;
 use noclobber::model::head::{Remote, VersionId};
@@ -90,6 +91,10 @@ impl Store for Striking {
 
     fn head_version(&self, key: &Key, version: &VersionId) -> impl Future<Output = Result<Remote, LookError>> + Send {
         self.inner.head_version(key, version)
+    }
+
+    fn first_part(&self, key: &Key, etag: &ETag) -> impl Future<Output = Result<Option<u64>, LookError>> + Send {
+        self.inner.first_part(key, etag)
     }
 
     fn list(&self, prefix: &str, after: Option<&str>) -> impl Future<Output = Result<Page, LookError>> + Send {

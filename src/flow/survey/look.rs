@@ -116,6 +116,7 @@ impl Brief {
             properties: Properties::default(),
             claim: None,
             write_id: None,
+            first_part: None,
         }
     }
 }

@@ -47,6 +47,8 @@ pub struct Quirks {
     pub hides_put_checksums: bool,
     /// HEAD does not tell the composite of a multipart upload.
     pub hides_composites: bool,
+    /// HEAD with a part's number describes the whole object, or does not count the parts.
+    pub hides_first_parts: bool,
     /// Tags sent with a PUT are lost.
     pub loses_tags: bool,
     /// HEAD does not tell these properties.
@@ -102,6 +104,7 @@ pub async fn contract<S: Store + Clone>(store: &S, prefix: &str, quirks: &Quirks
         a_listing_has_every_key_of_its_prefix_and_no_other,
         versions_come_newest_first,
         an_upload_in_parts_creates,
+        the_first_part_is_told_of_an_object_in_parts_and_of_no_other,
         an_upload_in_parts_replaces_what_was_seen,
         a_lost_complete_leaves_the_object_intact,
         of_racing_completes_one_wins,

@@ -10,7 +10,7 @@ use sha2::Digest as _;
 
 use super::{Case, Held, is_source_changed, noise, object, sha256};
 use crate::model::digest::{Checksum, ETag, Sha256};
-use crate::model::entry::Properties;
+use crate::model::entry::{Key, Properties};
 use crate::model::head::HeldSha256;
 use crate::model::part::MIB;
 use crate::model::write::{Expect, Object, PutError, Refusal};
@@ -51,6 +51,32 @@ impl<S: Store + Clone> Case<'_, S> {
         let Checksum::Composite { digest, parts, .. } = object.checksum else { return Err("no composite".into()) };
         let wanted = Some(HeldSha256::Composite { digest, parts });
         ensure!(self.quirks.hides_composites || head.checksums.sha256 == wanted, "holds {:?}", head.checksums);
+        Ok(())
+    }
+
+    pub(super) async fn the_first_part_is_told_of_an_object_in_parts_and_of_no_other(&self) -> Held {
+        let told = async |name: &str, etag: &ETag| {
+            let told = self.store.first_part(&Key::new(self.key(name)), etag).await;
+            told.map_err(|error| format!("{name}: {error:?}"))
+        };
+        let bytes = noise(PART_BYTES + 1000, 6);
+        let object = in_parts(&self.key("parts"), &bytes, "run-1");
+        let (upload, taken) = self.upload(&object, &bytes).await?;
+        let answer = self.store.complete(&object, &upload, &taken, &Expect::Absent).await;
+        answer.map_err(|error| format!("complete: {error:?}"))?;
+        let head = self.present("parts").await?;
+        ensure!(head.first_part.is_none(), "HEAD alone tells {:?}", head.first_part);
+        let first = told("parts", &head.etag).await?;
+        let wanted = (!self.quirks.hides_first_parts).then_some(PART_BYTES);
+        ensure!(first == wanted, "told {first:?}");
+        let other = ETag::new("d41d8cd98f00b204e9800998ecf8427e-2");
+        let first = told("parts", &other).await?;
+        ensure!(first.is_none(), "told {first:?} of an object that is not there");
+        let whole = self.given("whole", b"in one piece", "run-1").await?;
+        for (name, etag) in [("whole", &whole.etag), ("none", &head.etag)] {
+            let first = told(name, etag).await?;
+            ensure!(first.is_none(), "{name}: told {first:?}");
+        }
         Ok(())
     }
 

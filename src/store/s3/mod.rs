@@ -198,6 +198,24 @@ impl Store for S3 {
         self.look(key, Some(version)).await
     }
 
+    async fn first_part(&self, key: &Key, etag: &ETag) -> Result<Option<u64>, LookError> {
+        let request = self
+            .looking
+            .head_object()
+            .bucket(&self.bucket)
+            .key(key.as_str())
+            .part_number(1)
+            .if_match(etag.quoted())
+            .set_expected_bucket_owner(self.owner.clone())
+            .set_request_payer(self.payer.clone());
+        match request.send().await.map_err(|error| answer_of(&error)) {
+            Ok(output) => Ok(translate::first_part(&output, etag)),
+            // Another object by now, none, or a server that knows no parts: it does not tell, and that decides nothing.
+            Err(Answer::Said { status: 400 | 404 | 405 | 412 | 416 | 501, .. }) => Ok(None),
+            Err(answer) => Err(classify::look_error(answer)),
+        }
+    }
+
     async fn list(&self, prefix: &str, after: Option<&str>) -> Result<Page, LookError> {
         let request = self
             .looking

@@ -120,6 +120,7 @@ pub(super) fn head(output: &HeadObjectOutput) -> Option<Head> {
         version: version(output.version_id()),
         last_modified: time(output.last_modified()),
         checksums: checksums(output, &etag),
+        first_part: None,
         properties: Properties {
             content_type: own(output.content_type()),
             cache_control: own(output.cache_control()),
@@ -142,6 +143,25 @@ pub(super) fn head(output: &HeadObjectOutput) -> Option<Head> {
         claim,
         write_id,
     })
+}
+
+/// The bytes in the first of several parts, where this is an answer about that part. A server that ignores the part's
+/// number describes the whole object: it counts no parts.
+pub(super) fn first_part(output: &HeadObjectOutput, etag: &ETag) -> Option<u64> {
+    let count = output.parts_count().and_then(|count| u32::try_from(count).ok()).filter(|count| *count > 1)?;
+    if etag.as_multipart().is_some_and(|(_, parts)| parts != count) {
+        return None;
+    }
+    let length = size(output.content_length()).filter(|length| *length > 0)?;
+    match output.content_range() {
+        None => Some(length),
+        // `bytes 0-<last>/<whole>`, RFC 9110, section 14.4.
+        Some(range) => {
+            let (span, whole) = range.strip_prefix("bytes 0-")?.split_once('/')?;
+            let (last, whole): (u64, u64) = (span.parse().ok()?, whole.parse().ok()?);
+            (last.checked_add(1) == Some(length) && length < whole).then_some(length)
+        }
+    }
 }
 
 fn encryption(output: &HeadObjectOutput) -> Encryption {
@@ -349,6 +369,26 @@ mod tests {
         assert_eq!(held(one.checksum_crc32("AAAAAQ==")).crc32, Some(1));
         let full = many.checksum_crc64_nvme("AAAAAAAAAAI=").checksum_type(ChecksumType::FullObject);
         assert_eq!(held(full).crc64nvme, Some(2));
+    }
+
+    #[test]
+    fn the_whole_object_is_never_taken_for_its_first_part() {
+        let etag = ETag::new("d41d8cd98f00b204e9800998ecf8427e-3");
+        let part = HeadObjectOutput::builder().content_length(5).parts_count(3);
+        let told = |output: aws_sdk_s3::operation::head_object::builders::HeadObjectOutputBuilder| {
+            first_part(&output.build(), &etag)
+        };
+        assert_eq!(told(part.clone()), Some(5));
+        assert_eq!(told(part.clone().content_range("bytes 0-4/12")), Some(5));
+        assert_eq!(told(HeadObjectOutput::builder().content_length(12)), None);
+        assert_eq!(told(HeadObjectOutput::builder().content_length(5).content_range("bytes 0-4/12")), None);
+        assert_eq!(told(part.clone().parts_count(1)), None);
+        assert_eq!(told(part.clone().parts_count(2)), None);
+        assert_eq!(told(part.clone().content_length(0)), None);
+        for range in ["bytes 0-4/5", "bytes 0-11/12", "bytes 5-9/12", "bytes 0-4/*", "0-4"] {
+            assert_eq!(told(part.clone().content_range(range)), None, "{range}");
+        }
+        assert_eq!(first_part(&part.build(), &ETag::new("opaque")), Some(5));
     }
 
     #[test]
