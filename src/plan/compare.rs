@@ -22,11 +22,15 @@ pub enum Compared {
 /// | rung | speaks when | says |
 /// |---|---|---|
 /// | 1 | sizes differ / both are empty | different / same |
-/// | 2 | the server holds a SHA-256, full or composite | same or different; a composite whose part size is not known can only say same |
+/// | 2 | the server holds a SHA-256, full or composite | same or different; a composite can only say same, unless every part's size is known |
 /// | 3 | it holds a CRC of the full object | same or different |
 /// | 4 | the ETag is 32 hex digits | same under any encryption; different only where the encryption says that it is an MD5 |
-/// | 5 | the ETag is of N parts | same at a part size that gives N parts; different only for N = 1, the one part size that is sure |
+/// | 5 | the ETag is of N parts | same at a part size that gives N parts; different only where every part's size is known and the encryption says that it is made of MD5s |
 /// | 6 | our own metadata claims a digest, and the target trusts it | same or different |
+///
+/// Every part's size is known of one part, which is the whole, and of two once the first is known: the second is the
+/// rest. Of three or more the first says nothing sure of the others, since S3 takes parts of any sizes: at its size a
+/// match proves, and a mismatch may only mean that the parts were cut otherwise.
 ///
 /// Rungs whose digest was not computed are silent, so `local` must carry what [`wanted`] asked for.
 #[must_use]
@@ -47,11 +51,10 @@ pub fn compare(local: &LocalFile, head: &Head, trust_metadata: bool) -> Compared
             }
         }
         Some(HeldSha256::Composite { digest: theirs, parts }) => {
-            let ours = || digests.composites.values().filter(|(_, count)| *count == parts);
-            if ours().any(|(digest, _)| *digest == theirs) {
+            if digests.composites.values().any(|ours| *ours == (theirs, parts)) {
                 return Compared::Same(Proof::Sha256Composite);
             }
-            if parts == 1 && ours().next().is_some() {
+            if sure_part(head, parts).is_some_and(|bytes| digests.composites.contains_key(&bytes)) {
                 return Compared::Different(Proof::Sha256Composite);
             }
         }
@@ -77,11 +80,11 @@ pub fn compare(local: &LocalFile, head: &Head, trust_metadata: bool) -> Compared
         }
     }
     if let Some((theirs, parts)) = head.etag.as_multipart() {
-        let ours = || digests.etags.values().filter(|(_, count)| *count == parts);
-        if ours().any(|(digest, _)| *digest == theirs) {
+        if digests.etags.values().any(|ours| *ours == (theirs, parts)) {
             return Compared::Same(Proof::EtagParts);
         }
-        if parts == 1 && head.encryption.etag_is_md5() && ours().next().is_some() {
+        let hashed = |bytes| digests.etags.contains_key(&bytes);
+        if head.encryption.etag_is_md5() && sure_part(head, parts).is_some_and(hashed) {
             return Compared::Different(Proof::EtagParts);
         }
     }
@@ -105,17 +108,46 @@ pub fn compare(local: &LocalFile, head: &Head, trust_metadata: bool) -> Compared
 /// others 15, 16 (ours), s5cmd 50, 64, 100.
 const USUAL_PART_MIB: [u64; 7] = [5, 8, 15, 16, 50, 64, 100];
 
-/// The part sizes in bytes at which a file of `size` bytes falls into `parts` parts: those that are usual, and ours. For
-/// one part, the whole file.
-fn part_sizes(size: u64, parts: u32) -> Vec<u64> {
-    if parts == 1 {
-        return vec![size];
-    }
-    let mut sizes: Vec<u64> = USUAL_PART_MIB.iter().map(|mib| mib * MIB).chain(part_bytes(size)).collect();
+/// The part sizes in bytes at which an object may have been cut into `parts` parts: of one part its own size; else the
+/// one that it told, or as long as it was not asked those that are usual, and ours.
+fn part_sizes(head: &Head, parts: u32) -> Vec<u64> {
+    let mut sizes: Vec<u64> = match (parts, head.first_part) {
+        (1, _) => vec![head.size],
+        (_, Some(told)) => vec![told],
+        (_, None) => USUAL_PART_MIB.iter().map(|mib| mib * MIB).chain(part_bytes(head.size)).collect(),
+    };
     sizes.sort_unstable();
     sizes.dedup();
-    sizes.retain(|bytes| part_count(size, *bytes) == u64::from(parts));
+    sizes.retain(|bytes| *bytes > 0 && part_count(head.size, *bytes) == u64::from(parts));
     sizes
+}
+
+/// The part size in bytes at which an object is known to have been cut, for every one of its parts: at another digest
+/// its content is another.
+fn sure_part(head: &Head, parts: u32) -> Option<u64> {
+    match parts {
+        1 => Some(head.size),
+        // The last part may be the shorter one, so a first that is shorter than the rest is no such size.
+        2 => head.first_part.filter(|first| *first > 0 && part_count(head.size, *first) == 2),
+        _ => None,
+    }
+}
+
+/// Whether it is worth a request to ask an object of several parts for its first ([`Head::first_part`]): what is known
+/// by now does not decide, the answer could, and something depends on it.
+#[must_use]
+pub fn asks_first_part(local: &LocalFile, head: &Head, rule: Rule, trust_metadata: bool) -> bool {
+    let of_parts = |parts: u32| parts > 1;
+    let composite = match head.checksums.sha256 {
+        Some(HeldSha256::Composite { parts, .. }) => of_parts(parts),
+        Some(HeldSha256::Full(_)) | None => false,
+    };
+    // Where it cannot be made of MD5s, no part size makes it match.
+    let etag = head.encryption.etag_is_md5() && head.etag.as_multipart().is_some_and(|(_, parts)| of_parts(parts));
+    rule != Rule::Always
+        && head.first_part.is_none()
+        && (composite || etag)
+        && compare(local, head, trust_metadata) == Compared::Unknown
 }
 
 /// The digests of a file of `size` bytes that [`compare`] or the upload itself will need, and no more: rungs below the
@@ -161,8 +193,8 @@ fn climb(wanted: &mut Wanted, size: u64, head: &Head, trust_metadata: bool) {
             return;
         }
         Some(HeldSha256::Composite { parts, .. }) => {
-            wanted.composite_at.extend(part_sizes(size, parts));
-            if parts == 1 {
+            wanted.composite_at.extend(part_sizes(head, parts));
+            if sure_part(head, parts).is_some() {
                 return;
             }
         }
@@ -187,8 +219,8 @@ fn climb(wanted: &mut Wanted, size: u64, head: &Head, trust_metadata: bool) {
         }
     }
     if let Some((_, parts)) = head.etag.as_multipart() {
-        wanted.etag_at = part_sizes(size, parts);
-        if parts == 1 && head.encryption.etag_is_md5() {
+        wanted.etag_at = part_sizes(head, parts);
+        if sure_part(head, parts).is_some() && head.encryption.etag_is_md5() {
             return;
         }
     }
@@ -221,6 +253,8 @@ mod tests {
     const OTHER_MD5: Md5 = Md5([4; 16]);
     /// 100 MiB in parts of 16 MiB.
     const PARTS: u32 = 7;
+    /// The part sizes at which our file was hashed, and the parts that they make.
+    const CUTS: [(u64, u32); 4] = [(16 * MIB, PARTS), (40 * MIB, 3), (60 * MIB, 2), (SIZE, 1)];
 
     /// A file of which everything is known.
     fn local() -> LocalFile {
@@ -232,8 +266,8 @@ mod tests {
                 crc64nvme: Some(64),
                 crc32c: Some(33),
                 crc32: Some(32),
-                composites: [(16 * MIB, (SHA, PARTS)), (SIZE, (SHA, 1))].into(),
-                etags: [(16 * MIB, (MD5, PARTS)), (SIZE, (MD5, 1))].into(),
+                composites: CUTS.map(|(bytes, parts)| (bytes, (SHA, parts))).into(),
+                etags: CUTS.map(|(bytes, parts)| (bytes, (MD5, parts))).into(),
             },
         }
     }
@@ -267,11 +301,20 @@ mod tests {
         with(|head| head.checksums = checksums)
     }
 
+    fn composite(digest: Sha256, parts: u32) -> Head {
+        held(HeldChecksums { sha256: Some(HeldSha256::Composite { digest, parts }), ..Default::default() })
+    }
+
+    fn told(mut head: Head, first_part: u64) -> Head {
+        head.first_part = Some(first_part);
+        head
+    }
+
     #[test]
     fn the_first_rung_that_can_speak_decides() {
         use Compared::{Different, Same, Unknown};
         let sha = |sha256| held(HeldChecksums { sha256: Some(sha256), ..Default::default() });
-        let composite = |digest, parts| sha(HeldSha256::Composite { digest, parts });
+        let etag = |md5: Md5, parts: u32, encryption: &Encryption| head(&format!("{md5}-{parts}"), encryption.clone());
         let claim = |text: String| with(|head| head.claim = Some(text));
         let pinned = |digest| Checksum::Composite { digest, parts: PARTS, part_bytes: 16 * MIB }.to_string();
         let (none, aes, kms, customer, listed) =
@@ -283,7 +326,22 @@ mod tests {
             ("2 composite, same", composite(SHA, PARTS), Same(Proof::Sha256Composite)),
             ("2 composite, other: the parts may be others", composite(OTHER_SHA, PARTS), Unknown),
             ("2 composite of one part, other", composite(OTHER_SHA, 1), Different(Proof::Sha256Composite)),
-            ("2 composite of a count we have not", composite(SHA, 3), Unknown),
+            ("2 composite of a count we have not", composite(SHA, 4), Unknown),
+            ("2 composite of two parts, same", told(composite(SHA, 2), 60 * MIB), Same(Proof::Sha256Composite)),
+            (
+                "2 composite of two parts, other",
+                told(composite(OTHER_SHA, 2), 60 * MIB),
+                Different(Proof::Sha256Composite),
+            ),
+            ("2 composite of two parts, other, the first not told", composite(OTHER_SHA, 2), Unknown),
+            ("2 composite of two parts, other, not hashed so", told(composite(OTHER_SHA, 2), 61 * MIB), Unknown),
+            ("2 composite of two parts, the second longer", told(composite(OTHER_SHA, 2), 40 * MIB), Unknown),
+            ("2 composite of three parts, same", told(composite(SHA, 3), 40 * MIB), Same(Proof::Sha256Composite)),
+            (
+                "2 composite of three parts, other: the second is not told",
+                told(composite(OTHER_SHA, 3), 40 * MIB),
+                Unknown,
+            ),
             (
                 "3 crc64nvme, same",
                 held(HeldChecksums { crc64nvme: Some(64), ..Default::default() }),
@@ -312,11 +370,20 @@ mod tests {
             ("4 sse-c, other", head(&OTHER_MD5.to_string(), customer), Unknown),
             ("4 listed, same", head(&MD5.to_string(), listed.clone()), Same(Proof::EtagMd5)),
             ("4 listed, other", head(&OTHER_MD5.to_string(), listed), Unknown),
-            ("5 parts, same", head(&format!("{MD5}-{PARTS}"), none.clone()), Same(Proof::EtagParts)),
-            ("5 parts, other", head(&format!("{OTHER_MD5}-{PARTS}"), none.clone()), Unknown),
-            ("5 one part, other", head(&format!("{OTHER_MD5}-1"), none.clone()), Different(Proof::EtagParts)),
-            ("5 one part, other, kms", head(&format!("{OTHER_MD5}-1"), Encryption::Kms), Unknown),
-            ("5 a count we have not", head(&format!("{MD5}-3"), none), Unknown),
+            ("5 parts, same", etag(MD5, PARTS, &none), Same(Proof::EtagParts)),
+            ("5 parts, same, kms", etag(MD5, PARTS, &Encryption::Kms), Same(Proof::EtagParts)),
+            ("5 parts, other", etag(OTHER_MD5, PARTS, &none), Unknown),
+            ("5 one part, other", etag(OTHER_MD5, 1, &none), Different(Proof::EtagParts)),
+            ("5 one part, other, kms", etag(OTHER_MD5, 1, &Encryption::Kms), Unknown),
+            ("5 two parts, same", told(etag(MD5, 2, &none), 60 * MIB), Same(Proof::EtagParts)),
+            ("5 two parts, other", told(etag(OTHER_MD5, 2, &none), 60 * MIB), Different(Proof::EtagParts)),
+            ("5 two parts, other, the first not told", etag(OTHER_MD5, 2, &none), Unknown),
+            ("5 two parts, other, not hashed so", told(etag(OTHER_MD5, 2, &none), 61 * MIB), Unknown),
+            ("5 two parts, other, sse-c", told(etag(OTHER_MD5, 2, &Encryption::Customer), 60 * MIB), Unknown),
+            ("5 two parts, the second longer", told(etag(OTHER_MD5, 2, &none), 40 * MIB), Unknown),
+            ("5 three parts, same", told(etag(MD5, 3, &none), 40 * MIB), Same(Proof::EtagParts)),
+            ("5 three parts, other: the second is not told", told(etag(OTHER_MD5, 3, &none), 40 * MIB), Unknown),
+            ("5 a count we have not", etag(MD5, 4, &none), Unknown),
             ("6 claim, same", claim(pinned(SHA)), Same(Proof::Claim)),
             ("6 claim, other", claim(pinned(OTHER_SHA)), Different(Proof::Claim)),
             ("6 full claim, same", claim(Checksum::Full(SHA).to_string()), Same(Proof::Claim)),
@@ -326,6 +393,41 @@ mod tests {
         for (name, head, expected) in table {
             assert_eq!(compare(&local(), &head, true), expected, "{name}");
         }
+    }
+
+    #[test]
+    fn an_object_is_asked_for_its_first_part_only_where_the_answer_could_decide() {
+        let etag = |parts: u32| head(&format!("{OTHER_MD5}-{parts}"), Encryption::None);
+        let but = |mut head: Head, change: fn(&mut Head)| {
+            change(&mut head);
+            head
+        };
+        let table = [
+            ("an ETag of parts that matches at no usual size", etag(PARTS), true),
+            ("an ETag of parts that no usual size makes", etag(9999), true),
+            ("a composite that matches at no usual size", composite(OTHER_SHA, PARTS), true),
+            ("another claim than ours", but(etag(PARTS), |head| head.claim = Some("sha256:oops".into())), true),
+            ("one part, which is the whole", etag(1), false),
+            ("a composite of one part", composite(OTHER_SHA, 1), false),
+            ("it was told", told(etag(PARTS), 16 * MIB), false),
+            ("the usual sizes say same", head(&format!("{MD5}-{PARTS}"), Encryption::None), false),
+            ("another size", but(etag(PARTS), |head| head.size += 1), false),
+            ("a rung above decides", but(etag(PARTS), |head| head.checksums.crc32 = Some(1)), false),
+            ("a claim decides", but(etag(PARTS), |head| head.claim = Some(Checksum::Full(SHA).to_string())), false),
+            ("not made of MD5s", but(etag(PARTS), |head| head.encryption = Encryption::Kms), false),
+            ("a LIST, which a HEAD follows", but(etag(PARTS), |head| head.encryption = Encryption::Unknown), false),
+            ("a plain ETag", head(&OTHER_MD5.to_string(), Encryption::Kms), false),
+            ("nothing to go by", opaque(), false),
+        ];
+        for (name, head, asked) in table {
+            for rule in Rule::ALL {
+                // `always` replaces whatever the answer is.
+                let expected = asked && rule != Rule::Always;
+                assert_eq!(asks_first_part(&local(), &head, rule, true), expected, "{rule}: {name}");
+            }
+        }
+        let claimed = but(etag(PARTS), |head| head.claim = Some(Checksum::Full(SHA).to_string()));
+        assert!(asks_first_part(&local(), &claimed, Rule::Never, false), "a claim that nobody trusts");
     }
 
     #[test]
@@ -380,5 +482,27 @@ mod tests {
             wanted(SIZE, &present(head(&format!("{MD5}-7"), Encryption::None)), Rule::Never, true),
             Wanted { etag_at: vec![15 * MIB, 16 * MIB], ..Wanted::default() }
         );
+        let md5_at = |etag_at| Wanted { etag_at, ..Wanted::default() };
+        let sha_at = |composite_at| Wanted { composite_at, ..Wanted::default() };
+        let claimed = |mut head: Head| {
+            head.claim = Some(Checksum::Full(SHA).to_string());
+            head
+        };
+        let of_parts = |parts: u32| head(&format!("{MD5}-{parts}"), Encryption::None);
+        let table = [
+            ("the told size and no other", told(of_parts(7), 15 * MIB), md5_at(vec![15 * MIB])),
+            ("none that makes other parts", told(of_parts(7), 30 * MIB), nothing.clone()),
+            ("no zero", told(of_parts(7), 0), nothing.clone()),
+            ("a composite at the told size", told(composite(SHA, 2), 60 * MIB), sha_at(vec![60 * MIB])),
+            ("no claim where the parts decide", claimed(told(of_parts(2), 60 * MIB)), md5_at(vec![60 * MIB])),
+            (
+                "the claim too where they may not",
+                claimed(told(of_parts(3), 40 * MIB)),
+                Wanted { sha256: true, ..md5_at(vec![40 * MIB]) },
+            ),
+        ];
+        for (name, head, expected) in table {
+            assert_eq!(wanted(SIZE, &present(head), Rule::Never, true), expected, "{name}");
+        }
     }
 }

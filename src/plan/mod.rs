@@ -6,6 +6,6 @@ pub mod draw;
 pub mod file;
 pub mod text;
 
-pub use compare::{Compared, compare, wanted};
+pub use compare::{Compared, asks_first_part, compare, wanted};
 pub use diff::{Decision, diff};
 pub use draw::{Drawing, draw};
