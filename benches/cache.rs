@@ -16,8 +16,10 @@ use noclobber::model::local::Digests;
 const FILES: usize = 1_000_000;
 const BATCH: usize = 8192;
 
+type PathOf = fn(usize) -> PathBuf;
+
 /// How names lie in their folders.
-const TREES: [(&str, fn(usize) -> PathBuf); 2] = [
+const TREES: [(&str, PathOf); 2] = [
     ("numbered, 1,000 a folder", |n| format!("/srv/data/exports/{:04}/part-{:06}.parquet", n / 1000, n % 1000).into()),
     ("random names in one folder", |n| {
         let random = n.wrapping_mul(0x9e37_79b9_7f4a_7c15);

@@ -25,6 +25,7 @@ use crate::plan::{Compared, Drawing, compare, draw, file, wanted};
 use crate::store::Store;
 
 use super::look::Known;
+use super::part::ask_first_parts;
 use super::{Decided, Settings, SurveyError};
 
 /// Steps whose lines one thread writes at a time.
@@ -48,18 +49,18 @@ pub(super) struct Work<S> {
 }
 
 /// One entry on its way to its step.
-struct Case {
+pub(super) struct Case {
     path: PathBuf,
-    mark: Result<Mark, String>,
+    pub mark: Result<Mark, String>,
     /// `None` until somebody looked.
-    remote: Option<Result<Remote, String>>,
-    digests: Digests,
+    pub remote: Option<Result<Remote, String>>,
+    pub digests: Digests,
 }
 
 /// The cases of one chunk; `from` is the place of the first among all entries.
-struct Chunk {
-    from: usize,
-    cases: Vec<Case>,
+pub(super) struct Chunk {
+    pub from: usize,
+    pub cases: Vec<Case>,
 }
 
 /// Decides the entries in `range`.
@@ -73,6 +74,9 @@ pub(super) async fn decide<S: Store>(work: &Arc<Work<S>>, range: Range<usize>) -
     let unsettled = chunk.which(work, |entry, case| is_listed(case) && !is_settled(entry, case));
     look(work, &mut chunk, &unsettled, 0).await?;
     chunk = hash(work, chunk, Some(unsettled)).await?;
+
+    let told = ask_first_parts(work, &mut chunk).await;
+    chunk = hash(work, chunk, Some(told)).await?;
 
     read_tags(work, &mut chunk).await;
     blocking(work, chunk, |work, chunk| chunk.end(work)).await

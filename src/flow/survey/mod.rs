@@ -12,6 +12,7 @@ pub mod gather;
 #[cfg(test)]
 mod gathering;
 mod look;
+mod part;
 
 use std::collections::HashMap;
 use std::io;
