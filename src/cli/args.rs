@@ -163,6 +163,8 @@ pub enum ShowFormat {
     Text,
     /// The whole plan as one JSON document
     Json,
+    /// One row a step, for a spreadsheet
+    Csv,
 }
 
 /// Show a plan to a reviewer

@@ -48,6 +48,13 @@ impl Out {
         }
     }
 
+    // `self` is the licence to print.
+    #[allow(clippy::unused_self)]
+    /// Prints a long result part by part.
+    pub fn stream(self) -> Stream {
+        Stream { to: Some(std::io::BufWriter::with_capacity(1 << 16, std::io::stdout())) }
+    }
+
     /// Prints one JSON event.
     pub fn event(self, event: &serde_json::Value) -> Result<(), Failure> {
         self.result(&event.to_string())
@@ -99,5 +106,39 @@ impl Out {
     /// Whoever watches the work: bars on a terminal, a line now and then elsewhere.
     pub fn watch(self) -> Arc<dyn Watch> {
         watch(Style::choose(self.json, self.quiet))
+    }
+}
+
+/// A result that comes in parts.
+pub(crate) struct Stream {
+    /// `None` once the reader has gone away, which is no failure.
+    to: Option<std::io::BufWriter<std::io::Stdout>>,
+}
+
+impl Stream {
+    pub fn say(&mut self, part: &str) -> Result<(), Failure> {
+        self.with(|to| to.write_all(part.as_bytes()))
+    }
+
+    /// Prints what is still held back.
+    pub fn end(&mut self) -> Result<(), Failure> {
+        self.with(std::io::Write::flush)
+    }
+
+    fn with(
+        &mut self,
+        write: impl FnOnce(&mut std::io::BufWriter<std::io::Stdout>) -> std::io::Result<()>,
+    ) -> Result<(), Failure> {
+        match self.to.as_mut().map_or(Ok(()), write) {
+            Ok(()) => Ok(()),
+            Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => {
+                // What is buffered cannot be written any more; without this, dropping it would try.
+                if let Some(gone) = self.to.take() {
+                    let _ = gone.into_parts();
+                }
+                Ok(())
+            }
+            Err(error) => Err(Failure::new(Exit::CouldNotRun, format!("standard output: {error}"))),
+        }
     }
 }

@@ -1,15 +1,18 @@
 //! `show`: a plan for its reviewer.
+//!
+//! Nothing is printed before the plan was read to its footer and its digest found right. Most formats then print what that
+//! one pass gathered. CSV, JSON and `--all` have every step: they go through the same open file again, and each pass
+//! checks it all anew. A file that somebody changes meanwhile ends the command with 65, after what was right until then.
 
 use std::fs::File;
 use std::io::{BufReader, ErrorKind, Read, Seek as _};
 use std::path::Path;
 
-use serde_json::json;
-
 use crate::model::exit::Exit;
-use crate::model::step::digest_text;
-use crate::plan::file::{self, Plan};
-use crate::plan::text::{Detail, render};
+use crate::model::step::{Footer, Step, digest_text};
+use crate::plan::file::{self, Plan, Reader};
+use crate::plan::review::{Detail, Review, Reviewed};
+use crate::plan::{csv, json, text};
 
 use super::args::{Show, ShowFormat};
 use super::out::Out;
@@ -30,57 +33,151 @@ pub(super) fn is_compressed(path: &Path) -> bool {
     path.extension().is_some_and(|extension| extension == "zst")
 }
 
-/// Reads a plan file into memory: a private copy, that nobody can change between the check and the work. `expect`
-/// refuses any other plan.
-pub(super) fn read(path: &Path, expect: Option<&str>) -> Result<Plan, Failure> {
-    let name = path.display().to_string();
-    let could_not = |error: std::io::Error| match error.kind() {
-        ErrorKind::NotFound => {
-            let text = format!("{name}: does not exist; make a plan with `noclobber plan MANIFEST -o FILE`");
-            Failure::new(Exit::BadInput, text)
+type Lines<'a> = BufReader<Box<dyn Read + 'a>>;
+
+/// A plan file that is open: the same file each time, whatever its name leads to by then.
+pub(super) struct Opened {
+    name: String,
+    file: File,
+    is_compressed: bool,
+}
+
+impl Opened {
+    pub fn new(path: &Path) -> Result<Self, Failure> {
+        let name = path.display().to_string();
+        let mut file = File::open(path).map_err(|error| match error.kind() {
+            ErrorKind::NotFound => {
+                let text = format!("{name}: does not exist; make a plan with `noclobber plan MANIFEST -o FILE`");
+                Failure::new(Exit::BadInput, text)
+            }
+            _ => could_not(&name, &error),
+        })?;
+        let is_compressed = is_compressed(path);
+        let mut magic = [0; 4];
+        if is_compressed && !file.read_exact(&mut magic).is_ok_and(|()| magic == ZSTD_MAGIC) {
+            let text =
+                format!("{name}: its name ends in .zst, but it is not compressed with zstd: give it its right name");
+            return Err(Failure::new(Exit::BadInput, text));
         }
-        _ => Failure::new(Exit::CouldNotRun, format!("{name}: {error}")),
-    };
-    let mut file = File::open(path).map_err(could_not)?;
-    let mut magic = [0; 4];
-    if is_compressed(path) && !file.read_exact(&mut magic).is_ok_and(|()| magic == ZSTD_MAGIC) {
-        let text = format!("{name}: its name ends in .zst, but it is not compressed with zstd: give it its right name");
-        return Err(Failure::new(Exit::BadInput, text));
+        Ok(Self { name, file, is_compressed })
     }
-    file.rewind().map_err(could_not)?;
-    let reader: Box<dyn Read> =
-        if is_compressed(path) { Box::new(zstd::Decoder::new(file).map_err(could_not)?) } else { Box::new(file) };
-    let plan = file::read(BufReader::with_capacity(1 << 20, reader), &name)
-        .map_err(|error| Failure::new(Exit::BadInput, error))?;
-    let digest = digest_text(&plan.footer.digest);
-    match expect {
-        // With or without its prefix, as people copy it.
-        Some(expected)
-            if !digest.eq_ignore_ascii_case(expected.trim())
-                && !digest.trim_start_matches("sha256:").eq_ignore_ascii_case(expected.trim()) =>
-        {
-            Err(Failure::new(
-                Exit::Refused,
-                format!("{name}: its digest is {digest}, not {expected}: this is not the plan that was approved"),
-            ))
+
+    fn lines(&mut self) -> Result<Lines<'_>, Failure> {
+        let failed = |error: std::io::Error| could_not(&self.name, &error);
+        self.file.rewind().map_err(failed)?;
+        let file = &self.file;
+        let reader: Box<dyn Read> =
+            if self.is_compressed { Box::new(zstd::Decoder::new(file).map_err(failed)?) } else { Box::new(file) };
+        Ok(BufReader::with_capacity(1 << 20, reader))
+    }
+
+    /// Begins at the header.
+    pub fn begin(&mut self) -> Result<Reader<Lines<'_>>, Failure> {
+        let name = self.name.clone();
+        Reader::new(self.lines()?, &name).map_err(|error| Failure::new(Exit::BadInput, error))
+    }
+
+    /// Goes through the plan once more. What was printed meanwhile came from the plan of this footer, or this fails.
+    pub fn again(
+        &mut self,
+        footer: &Footer,
+        each: &mut dyn FnMut(&Step) -> Result<(), Failure>,
+    ) -> Result<(), Failure> {
+        if walk(&mut self.begin()?, each)? == *footer {
+            return Ok(());
         }
-        Some(_) | None => Ok(plan),
+        let text = format!("{}: was changed while it was shown; what was printed is no plan", self.name);
+        Err(Failure::new(Exit::BadInput, text))
+    }
+
+    /// Refuses any plan but the one of this digest.
+    fn expect(&self, footer: &Footer, expect: Option<&str>) -> Result<(), Failure> {
+        let digest = digest_text(&footer.digest);
+        match expect {
+            // With or without its prefix, as people copy it.
+            Some(expected)
+                if !digest.eq_ignore_ascii_case(expected.trim())
+                    && !digest.trim_start_matches("sha256:").eq_ignore_ascii_case(expected.trim()) =>
+            {
+                let name = &self.name;
+                let text =
+                    format!("{name}: its digest is {digest}, not {expected}: this is not the plan that was approved");
+                Err(Failure::new(Exit::Refused, text))
+            }
+            Some(_) | None => Ok(()),
+        }
     }
 }
 
-pub(super) fn show(args: &Show, out: Out) -> Ended {
-    let plan = read(&args.plan, args.expect.as_deref())?;
-    if args.format == ShowFormat::Json || out.json {
-        let Plan { header, steps, footer } = &plan;
-        let document = json!({
-            "header": header,
-            "steps": steps,
-            "counts": footer.counts,
-            "digest": digest_text(&footer.digest),
-        });
-        out.event(&document)?;
-    } else {
-        out.result(&render(&plan, detail(args.all), &out.paint()))?;
+fn could_not(name: &str, error: &std::io::Error) -> Failure {
+    Failure::new(Exit::CouldNotRun, format!("{name}: {error}"))
+}
+
+/// Reads a plan file into memory: a private copy, that nobody can change between the check and the work. `expect`
+/// refuses any other plan.
+pub(super) fn read(path: &Path, expect: Option<&str>) -> Result<Plan, Failure> {
+    let mut opened = Opened::new(path)?;
+    let name = opened.name.clone();
+    let plan = file::read(opened.lines()?, &name).map_err(|error| Failure::new(Exit::BadInput, error))?;
+    opened.expect(&plan.footer, expect)?;
+    Ok(plan)
+}
+
+/// Goes on to the footer. Until this has returned, the steps are words.
+pub(super) fn walk(
+    reader: &mut Reader<Lines<'_>>,
+    each: &mut dyn FnMut(&Step) -> Result<(), Failure>,
+) -> Result<Footer, Failure> {
+    let bad = |error: file::PlanError| Failure::new(Exit::BadInput, error);
+    while let Some(step) = reader.step().map_err(bad)? {
+        each(&step)?;
     }
+    reader.footer().copied().ok_or_else(|| Failure::new(Exit::BadInput, "the plan has no footer"))
+}
+
+/// Reads a plan file into what a reviewer is shown of it.
+pub(super) fn review(opened: &mut Opened, detail: Detail, expect: Option<&str>) -> Result<Reviewed, Failure> {
+    let mut reader = opened.begin()?;
+    let mut review = Review::new(reader.header().clone(), detail);
+    let footer = walk(&mut reader, &mut |step| {
+        review.add(step);
+        Ok(())
+    })?;
+    drop(reader);
+    opened.expect(&footer, expect)?;
+    Ok(review.finish(footer))
+}
+
+pub(super) fn show(args: &Show, out: Out) -> Ended {
+    let format = if out.json { ShowFormat::Json } else { args.format };
+    let mut opened = Opened::new(&args.plan)?;
+    let detail = match format {
+        ShowFormat::Text => detail(args.all),
+        // Only their headers and footers are wanted: their steps are read again.
+        ShowFormat::Json | ShowFormat::Csv => Detail::Fold(0),
+    };
+    let reviewed = review(&mut opened, detail, args.expect.as_deref())?;
+    let mut to = out.stream();
+    let unsaid = |error: serde_json::Error| Failure::new(Exit::CouldNotRun, error);
+    match format {
+        ShowFormat::Text => {
+            let footer = reviewed.footer;
+            let to = std::cell::RefCell::new(&mut to);
+            let mut again = |action, each: &mut dyn FnMut(&Step) -> Result<(), Failure>| {
+                opened.again(&footer, &mut |step| if step.action == action { each(step) } else { Ok(()) })
+            };
+            text::tell(&reviewed, &out.paint(), &mut again, &mut |part| to.borrow_mut().say(part))?;
+        }
+        ShowFormat::Json => {
+            to.say(&json::head(&reviewed.header, &reviewed.footer).map_err(unsaid)?)?;
+            opened.again(&reviewed.footer, &mut |step| to.say(&json::step(step).map_err(unsaid)?))?;
+            to.say(json::FOOT)?;
+        }
+        ShowFormat::Csv => {
+            to.say(&csv::head())?;
+            opened.again(&reviewed.footer, &mut |step| to.say(&csv::row(&reviewed.header, step)))?;
+        }
+    }
+    to.end()?;
     Ok(Exit::Done)
 }

@@ -1,15 +1,18 @@
 //! A plan as a person reads it: what is dangerous first and in full, what is harmless folded, totals and digest last.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::convert::Infallible;
 use std::fmt::Write as _;
 
-use crate::model::entry::{Properties, Sse};
-use crate::model::head::Seen;
-use crate::model::step::{Action, Counts, Footer, Header, Reason, Step, digest_text};
+use crate::model::step::{Action, Counts, Footer, Header, Step, digest_text};
 use crate::model::target::ConditionalWrites;
 use crate::model::text::{bytes as size, count, escape, name};
 
 use super::file::Plan;
+use super::fold::{Folder, Reach};
+use super::review::{Group, Reviewed, Told, review};
+use super::words::{details, properties};
+
+pub use super::review::Detail;
 
 /// What a stretch of text means, for whoever may colour it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,40 +24,84 @@ pub enum Tone {
     Strong,
 }
 
-/// How much is shown.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Detail {
-    /// Groups of harmless steps longer than this are folded by folder.
-    Fold(usize),
-    All,
+/// Colours a stretch, or leaves it as it is.
+pub type Paint<'a> = &'a dyn Fn(Tone, &str) -> String;
+
+/// Shows every step of an action to whoever asks, in the plan's order.
+pub type Again<'a, E> = &'a mut dyn FnMut(Action, &mut dyn FnMut(&Step) -> Result<(), E>) -> Result<(), E>;
+
+/// How many folders and sets of properties are named; the others are counted.
+const LINES_MAX: usize = 40;
+
+/// Renders a plan that is in memory. Refusals, errors and replaces are never folded: each is shown with what it buries.
+/// Creates, unchanged and kept are folded by folder where there are many. Everything that came from outside is escaped,
+/// so that no key can fake a line.
+#[must_use]
+pub fn render(plan: &Plan, detail: Detail, paint: Paint<'_>) -> String {
+    let mut text = String::new();
+    let mut again = |action: Action, show: &mut dyn FnMut(&Step) -> Result<(), Infallible>| {
+        plan.steps.iter().filter(|step| step.action == action).try_for_each(show)
+    };
+    let mut say = |part: &str| {
+        text.push_str(part);
+        Ok(())
+    };
+    match tell(&review(plan, detail), paint, &mut again, &mut say) {
+        Ok(()) => text,
+    }
 }
 
-/// Renders a plan. Refusals, errors and replaces are never folded: each is shown with what it buries. Creates, unchanged
-/// and kept are folded by folder where there are many. Everything that came from outside is escaped, so that no key can
-/// fake a line. `paint` colours a stretch, or leaves it as it is.
+/// Renders what was reviewed with folds. (With [`Detail::All`], [`tell`] has to go through a long plan again.)
 #[must_use]
-pub fn render(plan: &Plan, detail: Detail, paint: &dyn Fn(Tone, &str) -> String) -> String {
-    let mut page = Page { text: String::new(), paint, single: plan.header.targets.len() == 1 };
-    page.head(&plan.header);
-    let of = |action: Action| plan.steps.iter().filter(move |step| step.action == action).collect::<Vec<_>>();
-    page.full("refused", Tone::Refuse, '!', &of(Action::Refuse));
-    page.full("in error", Tone::Refuse, '!', &of(Action::Error));
-    page.full("to replace", Tone::Replace, '~', &of(Action::Replace));
-    page.folded("to create", Tone::Create, '+', &of(Action::Create), detail);
-    page.folded("kept", Tone::Quiet, '.', &of(Action::Keep), detail);
-    page.folded("unchanged", Tone::Quiet, '=', &of(Action::Unchanged), detail);
-    for warning in &plan.header.warnings {
-        page.line(&format!("{} {}", (page.paint)(Tone::Replace, "warning:"), escape(warning)));
+pub fn page(reviewed: &Reviewed, paint: Paint<'_>) -> String {
+    let mut text = String::new();
+    let mut again = |_, _: &mut dyn FnMut(&Step) -> Result<(), Infallible>| Ok(());
+    let mut say = |part: &str| {
+        text.push_str(part);
+        Ok(())
+    };
+    match tell(reviewed, paint, &mut again, &mut say) {
+        Ok(()) => text,
     }
-    for refusal in &plan.header.refusals {
-        page.line(&format!("{} {}", (page.paint)(Tone::Refuse, "refused:"), escape(refusal)));
-    }
-    if !(plan.header.warnings.is_empty() && plan.header.refusals.is_empty()) {
+}
+
+/// Says what was reviewed, part by part. A group that is to be listed and is too long to be held is asked for `again`.
+pub fn tell<E>(
+    reviewed: &Reviewed,
+    paint: Paint<'_>,
+    again: Again<'_, E>,
+    say: &mut dyn FnMut(&str) -> Result<(), E>,
+) -> Result<(), E> {
+    let Reviewed { header, footer, groups } = reviewed;
+    let mut page = Page { text: String::new(), paint, single: header.targets.len() == 1 };
+    page.head(header);
+    for group in groups {
+        page.title(group);
+        match group.told {
+            Told::Each | Told::Cut | Told::Folded => page.group(group),
+            Told::Again => {
+                let own = page.shared(group);
+                say(&std::mem::take(&mut page.text))?;
+                again(group.action, &mut |step| {
+                    page.step(step, own);
+                    if page.text.len() > 1 << 16 { say(&std::mem::take(&mut page.text)) } else { Ok(()) }
+                })?;
+            }
+        }
         page.line("");
     }
-    page.line(&(page.paint)(Tone::Strong, &totals(&plan.footer.counts)));
-    page.line(&digest_line(&plan.footer));
-    page.text
+    for warning in &header.warnings {
+        page.line(&format!("{} {}", paint(Tone::Replace, "warning:"), escape(warning)));
+    }
+    for refusal in &header.refusals {
+        page.line(&format!("{} {}", paint(Tone::Refuse, "refused:"), escape(refusal)));
+    }
+    if !(header.warnings.is_empty() && header.refusals.is_empty()) {
+        page.line("");
+    }
+    page.line(&paint(Tone::Strong, &totals(&footer.counts)));
+    page.line(&digest_line(footer));
+    say(&page.text)
 }
 
 /// The two numbers that a ticket needs, in one line.
@@ -79,9 +126,21 @@ pub fn digest_line(footer: &Footer) -> String {
     format!("Digest: {}", digest_text(&footer.digest))
 }
 
+/// What stands before a step, what is said of a group, and in which tone.
+fn look(action: Action) -> (char, &'static str, Tone) {
+    match action {
+        Action::Refuse => ('!', "refused", Tone::Refuse),
+        Action::Error => ('!', "in error", Tone::Refuse),
+        Action::Replace => ('~', "to replace", Tone::Replace),
+        Action::Create => ('+', "to create", Tone::Create),
+        Action::Keep => ('.', "kept", Tone::Quiet),
+        Action::Unchanged => ('=', "unchanged", Tone::Quiet),
+    }
+}
+
 struct Page<'a> {
     text: String,
-    paint: &'a dyn Fn(Tone, &str) -> String,
+    paint: Paint<'a>,
     /// With one target, its name says nothing.
     single: bool,
 }
@@ -121,57 +180,41 @@ impl Page<'_> {
         self.line("");
     }
 
-    fn title(&mut self, what: &str, tone: Tone, glyph: char, count_: usize) {
-        self.line(&(self.paint)(tone, &format!("{glyph} {} {what}", count(count_ as u64))));
+    fn title(&mut self, group: &Group) {
+        let (glyph, what, tone) = look(group.action);
+        self.line(&(self.paint)(tone, &format!("{glyph} {} {what}", count(group.count))));
     }
 
-    /// A group that is never folded.
-    fn full(&mut self, what: &str, tone: Tone, glyph: char, steps: &[&Step]) {
-        if steps.is_empty() {
-            return;
+    fn group(&mut self, group: &Group) {
+        if group.told == Told::Folded {
+            self.folders(group);
+            return self.sets(group);
         }
-        self.title(what, tone, glyph, steps.len());
-        let own = self.shared(steps);
-        for step in steps {
-            self.step(tone, glyph, step, own);
+        let own = self.shared(group);
+        for step in &group.steps {
+            self.step(step, own);
         }
-        self.line("");
-    }
-
-    /// A group that is folded by folder where it is long.
-    fn folded(&mut self, what: &str, tone: Tone, glyph: char, steps: &[&Step], detail: Detail) {
-        if steps.is_empty() {
-            return;
+        if group.told == Told::Cut {
+            let more = count(group.count.saturating_sub(group.steps.len() as u64));
+            let (_, what, tone) = look(group.action);
+            self.line(&(self.paint)(tone, &format!("    and {more} more {what} (--all lists every key):")));
+            self.folders(group);
+            self.sets(group);
         }
-        self.title(what, tone, glyph, steps.len());
-        match detail {
-            Detail::Fold(most) if steps.len() > most => self.folders(tone, glyph, steps),
-            Detail::Fold(_) | Detail::All => {
-                let own = self.shared(steps);
-                for step in steps {
-                    self.step(tone, glyph, step, own);
-                }
-            }
-        }
-        self.line("");
     }
 
     /// Tells once what all writes of a group have in common. Whether each step must tell its own properties instead.
-    fn shared(&mut self, steps: &[&Step]) -> Own {
-        let texts: BTreeSet<String> = steps.iter().map(|step| properties(step)).collect();
-        match texts.first() {
-            Some(text) if texts.len() == 1 => {
-                if !text.is_empty() {
-                    self.line(&(self.paint)(Tone::Quiet, &format!("    all with {text}")));
-                }
-                Own::Untold
-            }
-            Some(_) | None => Own::Told,
+    fn shared(&mut self, group: &Group) -> Own {
+        let Some(text) = group.sets.shared() else { return Own::Told };
+        if !text.is_empty() {
+            self.line(&(self.paint)(Tone::Quiet, &format!("    all with {text}")));
         }
+        Own::Untold
     }
 
-    fn step(&mut self, tone: Tone, glyph: char, step: &Step, own: Own) {
-        let key = format!("{}{}", self.target(step), name(step.key.as_str()));
+    fn step(&mut self, step: &Step, own: Own) {
+        let (glyph, _, tone) = look(step.action);
+        let key = format!("{}{}", self.target(&step.target), name(step.key.as_str()));
         let mut line = format!("  {} {key}", (self.paint)(tone, &glyph.to_string()));
         let from = name(&step.source);
         match (&step.action, &step.local) {
@@ -197,48 +240,48 @@ impl Page<'_> {
         }
     }
 
-    fn target(&self, step: &Step) -> String {
-        if self.single { String::new() } else { format!("{}:", name(&step.target)) }
+    fn target(&self, target: &str) -> String {
+        if self.single { String::new() } else { format!("{}:", name(target)) }
     }
 
-    fn folders(&mut self, tone: Tone, glyph: char, steps: &[&Step]) {
-        const FOLDERS_MAX: usize = 20;
-        let mut folders: BTreeMap<String, (u64, u64)> = BTreeMap::new();
-        let mut with: BTreeMap<String, u64> = BTreeMap::new();
-        for step in steps {
-            *with.entry(properties(step)).or_default() += 1;
-            let key = step.key.as_str();
-            let folder = key.rfind('/').map_or("", |at| &key[..=at]);
-            let (files, bytes) = folders.entry(format!("{}{folder}", self.target(step))).or_default();
-            *files += 1;
-            *bytes += step.local.as_ref().map_or(0, |local| local.size);
-        }
-        let mut largest: Vec<_> = folders.iter().collect();
-        largest.sort_by(|(a, (a_files, _)), (b, (b_files, _))| b_files.cmp(a_files).then(a.cmp(b)));
-        for (folder, (files, bytes)) in largest.iter().take(FOLDERS_MAX) {
+    fn folders(&mut self, group: &Group) {
+        let (glyph, _, tone) = look(group.action);
+        for folder in group.folders.iter().take(LINES_MAX) {
+            let Folder { target, path, reach, files, bytes } = folder;
+            let below = match reach {
+                Reach::Own => "",
+                Reach::Below => " in other folders",
+            };
             let line = format!(
-                "  {} {}...  {} files, {}",
+                "  {} {}...  {} files{below}, {}",
                 (self.paint)(tone, &glyph.to_string()),
-                name(folder),
+                name(&format!("{}{path}", self.target(target))),
                 count(*files),
                 size(*bytes)
             );
             self.line(&line);
         }
-        if largest.len() > FOLDERS_MAX {
-            self.line(&format!(
-                "    and {} more folders (--all lists every key)",
-                count((largest.len() - FOLDERS_MAX) as u64)
-            ));
+        let rest = group.folders.get(LINES_MAX..).unwrap_or_default();
+        if !rest.is_empty() {
+            let files = count(rest.iter().map(|folder| folder.files).sum());
+            let more = count(rest.len() as u64);
+            self.line(&format!("    and {more} more folders, {files} files (--all lists every key)"));
         }
-        // An ACL or a key must not hide in a fold.
-        with.remove("");
-        for (text, files) in with.iter().take(FOLDERS_MAX) {
+    }
+
+    /// An ACL or a key must not hide in a fold.
+    fn sets(&mut self, group: &Group) {
+        let sets = &group.sets;
+        let texts = || sets.by_text.iter().filter(|(text, _)| !text.is_empty());
+        for (text, files) in texts().take(LINES_MAX) {
             self.line(&(self.paint)(Tone::Quiet, &format!("    {} with {text}", count(*files))));
         }
-        if with.len() > FOLDERS_MAX {
-            let more = count((with.len() - FOLDERS_MAX) as u64);
-            self.line(&format!("    and {more} more sets of properties (--all lists every key)"));
+        let files = sets.more + texts().skip(LINES_MAX).map(|(_, files)| files).sum::<u64>();
+        if files > 0 {
+            self.line(&format!("    {} with other properties (--all lists every key)", count(files)));
+            for (acl, files) in &sets.acls {
+                self.line(&(self.paint)(Tone::Replace, &format!("    {} with acl: {}", count(*files), name(acl))));
+            }
         }
     }
 }
@@ -250,105 +293,16 @@ enum Own {
     Untold,
 }
 
-/// What a write gives its object beside the bytes; the content type alone goes without saying. Empty for a step that
-/// writes nothing.
-fn properties(step: &Step) -> String {
-    if !step.action.writes() {
-        return String::new();
-    }
-    let Properties {
-        content_type: _,
-        cache_control,
-        content_encoding,
-        content_disposition,
-        content_language,
-        storage_class,
-        acl,
-        sse,
-        metadata,
-        tags,
-    } = &*step.properties;
-    let mut texts = Vec::new();
-    let one = [
-        ("acl", acl),
-        ("storage_class", storage_class),
-        ("cache_control", cache_control),
-        ("content_encoding", content_encoding),
-        ("content_disposition", content_disposition),
-        ("content_language", content_language),
-    ];
-    for (what, value) in one {
-        if let Some(value) = value {
-            texts.push(format!("{what}: {}", name(value)));
-        }
-    }
-    match sse {
-        Some(Sse::Aes256) => texts.push("sse: AES256".to_owned()),
-        Some(Sse::Kms(key)) => texts.push(format!("sse: kms {}", name(key))),
-        None => {}
-    }
-    for (what, pairs) in [("metadata", metadata), ("tags", tags)] {
-        if !pairs.is_empty() {
-            let pairs: Vec<String> =
-                pairs.iter().map(|(key, value)| format!("{}={}", name(key), name(value))).collect();
-            texts.push(format!("{what}: {}", pairs.join(" ")));
-        }
-    }
-    texts.join(", ")
-}
-
-/// What a reviewer must know of a step beside its key.
-fn details(step: &Step) -> Vec<String> {
-    let mut details = Vec::new();
-    if let Some(head) = &step.head {
-        match step.action {
-            Action::Replace => details.push(format!("buries {}: {}", buried(head), why(step))),
-            Action::Refuse => details.push(format!(
-                "{}: overwrite: {} does not allow to replace {} ({})",
-                escape(&step.place.to_string()),
-                step.rule,
-                buried(head),
-                why(step)
-            )),
-            Action::Create | Action::Unchanged | Action::Keep | Action::Error => {}
-        }
-    }
-    if let Some(note) = &step.note {
-        let place =
-            if step.action == Action::Error { format!("{}: ", escape(&step.place.to_string())) } else { String::new() };
-        details.push(format!("{place}{}", escape(note)));
-    }
-    details
-}
-
-fn why(step: &Step) -> String {
-    let rule = if step.action == Action::Replace { format!(", overwrite: {}", step.rule) } else { String::new() };
-    match (step.reason, step.proof) {
-        (Reason::Unproven, _) => format!("whether it differs cannot be told{rule}"),
-        (reason, Some(proof)) => format!("{reason} by {proof}{rule}"),
-        (reason, None) => format!("{reason}{rule}"),
-    }
-}
-
-/// The object that would be buried: size, date, and how to find it again.
-fn buried(head: &Seen) -> String {
-    let when = head.last_modified.as_deref().unwrap_or("an unknown date");
-    let version = match &head.version {
-        Some(id) => format!("version {}", escape(&id.0)),
-        None => "no version: it could not be got back".to_owned(),
-    };
-    format!("{} of {}, ETag {}, {version}", size(head.size), escape(when), escape(head.etag.as_str()))
-}
-
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
     use std::sync::Arc;
 
     use super::*;
     use crate::model::digest::{Checksum, Sha256};
-    use crate::model::entry::{Key, Place, Rule};
+    use crate::model::entry::{Key, Place, Properties, Rule};
     use crate::model::local::Pinned;
-    use crate::model::step::PLAN_FORMAT;
+    use crate::model::step::{PLAN_FORMAT, Reason};
 
     /// Creates of so many keys, the last of which is open to everybody.
     fn plan(creates: u64) -> Plan {

@@ -15,7 +15,7 @@ fn a_wrong_command_line_ends_with_64_and_says_what_is_wrong() {
         "plan m.yaml --looks 0",
         "apply",
         "apply plan.jsonl --concurrency 9999",
-        "show plan.jsonl --format html",
+        "show plan.jsonl --format yaml",
         "completions tcsh",
         "schema plan",
     ] {

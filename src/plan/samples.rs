@@ -1,0 +1,136 @@
+//! Plans for tests.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crate::model::digest::{Checksum, ETag, Sha256};
+use crate::model::entry::{Key, Place, Properties, Rule};
+use crate::model::head::{Encryption, Seen, VersionId};
+use crate::model::local::Pinned;
+use crate::model::step::{Action, Counts, Footer, Header, ManifestRef, PLAN_FORMAT, Proof, Reason, Step};
+use crate::model::target::{Addressing, ConditionalWrites, Target};
+use crate::plan::file::Plan;
+
+pub fn header() -> Header {
+    Header {
+        noclobber_plan: PLAN_FORMAT,
+        tool: "noclobber 0.0.0".into(),
+        made_at: "2026-01-02T03:04:05Z".into(),
+        base: "/data".into(),
+        parameters: [("date".to_owned(), "2026-01-02".to_owned())].into(),
+        manifests: vec![ManifestRef { path: "nightly.yaml".into(), sha256: Sha256([9; 32]), name: None }],
+        targets: vec![Target {
+            name: "default".into(),
+            bucket: "reports".into(),
+            endpoint: "https://s3.eu-west-1.amazonaws.com".into(),
+            region: "eu-west-1".into(),
+            addressing: Addressing::Virtual,
+            owner: Some("111122223333".into()),
+            profile: None,
+            role_arn: None,
+            request_payer: false,
+            trust_metadata: true,
+            conditional_writes: ConditionalWrites::Required,
+        }],
+        stages: Vec::new(),
+        refusals: Vec::new(),
+        warnings: Vec::new(),
+    }
+}
+
+/// A step as the planner would draw it.
+pub fn step(n: u64, key: &str, action: Action) -> Step {
+    let seen = Seen {
+        etag: ETag::new(&format!("etag{n}")),
+        version: Some(VersionId(format!("v{n}"))),
+        size: 9,
+        checksum: Some("crc32:00000001".into()),
+        last_modified: Some("2025-12-31T23:59:59Z".into()),
+        encryption: Encryption::Aes256,
+    };
+    let (reason, proof, note) = match action {
+        Action::Create => (Reason::Absent, None, None),
+        Action::Replace | Action::Refuse | Action::Keep => (Reason::Differs, Some(Proof::Size), None),
+        Action::Unchanged => (Reason::Same, Some(Proof::Sha256), None),
+        Action::Error => (Reason::Flaw, None, Some("out/x.csv: permission denied".to_owned())),
+    };
+    let pinned = Pinned {
+        size: 7 * n,
+        mtime: "2026-01-01T00:00:00.000000001Z".into(),
+        checksum: action.writes().then(|| Checksum::Full(Sha256([7; 32]))),
+    };
+    Step {
+        n,
+        place: Place { file: "nightly.yaml".into(), line: 3 },
+        source: format!("out/{n}.csv"),
+        real: None,
+        target: "default".into(),
+        key: Key::new(key),
+        rule: if action == Action::Replace { Rule::IfChanged } else { Rule::Never },
+        stage: None,
+        action,
+        reason,
+        proof,
+        note,
+        properties: Arc::new(Properties { content_type: Some("text/csv".into()), ..Properties::default() }),
+        local: (action != Action::Error).then_some(pinned),
+        head: match action {
+            Action::Create | Action::Error => None,
+            Action::Replace | Action::Refuse | Action::Keep | Action::Unchanged => Some(seen),
+        },
+    }
+}
+
+/// One step of each action, in their order.
+pub fn steps() -> Vec<Step> {
+    (1..).zip(Action::ALL).map(|(n, action)| step(n, &format!("in/{}.csv", action.name()), action)).collect()
+}
+
+pub fn plan(header: Header, steps: Vec<Step>) -> Plan {
+    let mut counts = Counts::default();
+    for step in &steps {
+        counts.add(step);
+    }
+    Plan { header, steps, footer: Footer { counts, digest: Sha256([0xab; 32]) } }
+}
+
+/// Every text of a plan that comes from outside, set to one.
+pub fn said_everywhere(text: &str) -> Plan {
+    let mut header = header();
+    header.made_at = text.into();
+    header.base = text.into();
+    header.tool = text.into();
+    header.parameters = BTreeMap::from([(text.to_owned(), text.to_owned())]);
+    header.manifests[0].path = text.into();
+    header.refusals = vec![text.into()];
+    header.warnings = vec![text.into()];
+    header.stages = vec![text.into()];
+    header.targets[0].name = text.into();
+    header.targets[0].bucket = text.into();
+    header.targets[0].endpoint = text.into();
+    header.targets[0].region = text.into();
+    header.targets[0].owner = Some(text.into());
+    let steps = steps().into_iter().map(|mut step| {
+        step.place.file = text.into();
+        step.source = text.into();
+        step.real = Some(text.into());
+        step.target = text.into();
+        step.key = Key::new(text);
+        step.stage = Some(text.into());
+        step.note = Some(text.into());
+        step.properties = Arc::new(Properties {
+            acl: Some(text.into()),
+            metadata: [(text.to_owned(), text.to_owned())].into(),
+            ..Properties::default()
+        });
+        if let Some(head) = &mut step.head {
+            head.etag = ETag::new(text);
+            head.version = Some(VersionId(text.into()));
+            head.last_modified = Some(text.into());
+            head.checksum = Some(text.into());
+        }
+        step
+    });
+    let steps = steps.collect();
+    plan(header, steps)
+}
