@@ -12,7 +12,7 @@
 //! 3  flow    flow::{survey, apply}  sandbox       where deciding and doing meet
 //! 2  hands   local  store  journal                disk, bucket, what survives a crash
 //! 1  mind    manifest  plan  report  guard        pure: no I/O, no clock, no async
-//! 0  words   model                                the nouns
+//! 0  words   model  page                          the nouns; paper to write on
 //! ```
 //!
 //! # One entry's walk
@@ -37,6 +37,7 @@ pub mod journal;
 pub mod local;
 pub mod manifest;
 pub mod model;
+pub mod page;
 pub mod plan;
 pub mod report;
 pub mod sandbox;

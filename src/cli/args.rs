@@ -165,6 +165,10 @@ pub enum ShowFormat {
     Json,
     /// One row a step, for a spreadsheet
     Csv,
+    /// For a ticket: totals and digest first, under 65,535 characters, with what was cut said
+    Markdown,
+    /// One self-contained file to search, filter and sort in a browser
+    Html,
 }
 
 /// Show a plan to a reviewer
@@ -172,6 +176,8 @@ pub enum ShowFormat {
 #[command(after_help = "Examples:
   noclobber show plan.jsonl
   noclobber show plan.jsonl --all
+  noclobber show plan.jsonl --format markdown > plan.md
+  noclobber show plan.jsonl --format html > plan.html
   noclobber show plan.jsonl --format json | jq '.steps[] | select(.action == \"replace\") | .key'")]
 pub struct Show {
     /// Plan file

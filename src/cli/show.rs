@@ -12,7 +12,7 @@ use crate::model::exit::Exit;
 use crate::model::step::{Footer, Step, digest_text};
 use crate::plan::file::{self, Plan, Reader};
 use crate::plan::review::{Detail, Review, Reviewed};
-use crate::plan::{csv, json, text};
+use crate::plan::{csv, html, json, markdown, text};
 
 use super::args::{Show, ShowFormat};
 use super::out::Out;
@@ -153,6 +153,8 @@ pub(super) fn show(args: &Show, out: Out) -> Ended {
     let mut opened = Opened::new(&args.plan)?;
     let detail = match format {
         ShowFormat::Text => detail(args.all),
+        ShowFormat::Markdown => Detail::Fold(markdown::FOLD_FROM),
+        ShowFormat::Html => Detail::Fold(html::ROWS_MAX),
         // Only their headers and footers are wanted: their steps are read again.
         ShowFormat::Json | ShowFormat::Csv => Detail::Fold(0),
     };
@@ -168,6 +170,8 @@ pub(super) fn show(args: &Show, out: Out) -> Ended {
             };
             text::tell(&reviewed, &out.paint(), &mut again, &mut |part| to.borrow_mut().say(part))?;
         }
+        ShowFormat::Markdown => to.say(&markdown::render(&reviewed))?,
+        ShowFormat::Html => to.say(&html::render(&reviewed).map_err(unsaid)?)?,
         ShowFormat::Json => {
             to.say(&json::head(&reviewed.header, &reviewed.footer).map_err(unsaid)?)?;
             opened.again(&reviewed.footer, &mut |step| to.say(&json::step(step).map_err(unsaid)?))?;

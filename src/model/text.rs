@@ -38,6 +38,41 @@ pub fn name(text: &str) -> Cow<'_, str> {
     seen
 }
 
+/// Text that is nothing but text on a Markdown page, in a table cell or anywhere else: hidden characters shown, markup as
+/// entities.
+#[must_use]
+pub fn markdown(raw: &str) -> String {
+    markdown_of(&escape(raw))
+}
+
+/// [`markdown`] of a text whose hidden characters are escaped already.
+#[must_use]
+pub fn markdown_of(shown: &str) -> String {
+    let mut safe = String::with_capacity(shown.len() + 16);
+    let mut before = ' ';
+    for (at, c) in shown.char_indices() {
+        let later = &shown[at + c.len_utf8()..];
+        match c {
+            // The one mark that is common in keys; the short escape keeps the source readable.
+            '_' => safe.push_str("\\_"),
+            // Two spaces would be shown as one, and one at an end as none: another key.
+            ' ' if before == ' ' || later.is_empty() => safe.push_str("&nbsp;"),
+            // Bare addresses become links by themselves.
+            ':' if later.starts_with("//") => safe.push_str("&#58;"),
+            '.' if safe.as_bytes().last_chunk::<3>().is_some_and(|end| end.eq_ignore_ascii_case(b"www")) => {
+                safe.push_str("&#46;");
+            }
+            ' ' | '-' | '.' | '/' | '=' | '+' | ',' | ':' | ';' | '(' | ')' | '%' | '?' => safe.push(c),
+            c if c.is_ascii_punctuation() => {
+                let _ = write!(safe, "&#{};", u32::from(c));
+            }
+            c => safe.push(c),
+        }
+        before = c;
+    }
+    safe
+}
+
 /// Whether a character acts on its neighbours or on the terminal, or shows nothing at all.
 fn is_hidden(c: char) -> bool {
     c.is_control()

@@ -60,11 +60,11 @@ impl Folders {
         if !self.targets.contains_key(&step.target) {
             self.targets.insert(Arc::clone(&step.target), BTreeMap::new());
         }
-        let Some(shelf) = self.targets.get_mut(&step.target) else { return };
+        let Some(folders) = self.targets.get_mut(&step.target) else { return };
         let mut at = folder;
         loop {
             // A folder that was merged into one above it stays there.
-            if let Some(tally) = shelf.get_mut(at)
+            if let Some(tally) = folders.get_mut(at)
                 && (at.len() == folder.len() || tally.reach == Reach::Below)
             {
                 tally.files += 1;
@@ -76,7 +76,7 @@ impl Folders {
                 None => break,
             }
         }
-        shelf.insert(folder.to_owned(), Tally { reach: Reach::Own, files: 1, bytes });
+        folders.insert(folder.to_owned(), Tally { reach: Reach::Own, files: 1, bytes });
         self.folders += 1;
         if self.folders > FOLDERS_HELD {
             self.merge(FOLDERS_HELD / 2);
@@ -89,8 +89,8 @@ impl Folders {
         let mut folders: Vec<Folder> = self
             .targets
             .into_iter()
-            .flat_map(|(target, shelf)| {
-                shelf.into_iter().map(move |(path, Tally { reach, files, bytes })| Folder {
+            .flat_map(|(target, folders)| {
+                folders.into_iter().map(move |(path, Tally { reach, files, bytes })| Folder {
                     target: Arc::clone(&target),
                     path,
                     reach,
@@ -109,11 +109,11 @@ impl Folders {
         while self.folders > most {
             // Parents, with the folders in them that have none below: how full each is, and its path.
             let mut families: HashMap<(Arc<str>, String), Family> = HashMap::new();
-            for (target, shelf) in &self.targets {
-                let mut folders = shelf.iter().peekable();
-                while let Some((path, tally)) = folders.next() {
+            for (target, folders) in &self.targets {
+                let mut sorted = folders.iter().peekable();
+                while let Some((path, tally)) = sorted.next() {
                     // In order, what lies below a folder follows it: that goes first.
-                    let is_leaf = folders.peek().is_none_or(|(next, _)| !next.starts_with(path.as_str()));
+                    let is_leaf = sorted.peek().is_none_or(|(next, _)| !next.starts_with(path.as_str()));
                     if let Some(above) = parent(path)
                         && is_leaf
                     {
@@ -130,15 +130,15 @@ impl Folders {
                 b_children.len().cmp(&a_children.len()).then_with(|| a.cmp(b))
             });
             for ((target, above), mut children) in families {
-                let Some(shelf) = self.targets.get_mut(&target) else { continue };
+                let Some(folders) = self.targets.get_mut(&target) else { continue };
                 children.sort();
                 for (_, path) in children {
                     if self.folders <= most {
                         return;
                     }
-                    let Some(child) = shelf.remove(&path) else { continue };
+                    let Some(child) = folders.remove(&path) else { continue };
                     self.folders -= 1;
-                    let into = shelf.entry(above.clone()).or_insert_with(|| {
+                    let into = folders.entry(above.clone()).or_insert_with(|| {
                         self.folders += 1;
                         Tally::default()
                     });

@@ -8,7 +8,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::tally;
 use crate::model::row::{Guard, Outcome, Row};
-use crate::model::text;
+use crate::model::text::{self, markdown as plain};
 
 /// The page is shorter, in bytes as in characters: a comment on the usual forges and trackers takes no more.
 pub const LIMIT_BYTES: usize = 65_535;
@@ -230,34 +230,6 @@ fn object(row: &Row) -> String {
 /// Text in fixed width. Not a backtick span: inside one, a `|` cannot be made safe in every renderer.
 fn code(text: &str) -> String {
     if text.is_empty() { String::new() } else { format!("<code>{}</code>", plain(text)) }
-}
-
-/// Text that is nothing but text, in a table cell or anywhere else: hidden characters shown, markup as entities.
-fn plain(raw: &str) -> String {
-    let shown = text::escape(raw);
-    let mut safe = String::with_capacity(shown.len() + 16);
-    let mut before = ' ';
-    for (at, c) in shown.char_indices() {
-        let later = &shown[at + c.len_utf8()..];
-        match c {
-            // The one mark that is common in keys; the short escape keeps the source readable.
-            '_' => safe.push_str("\\_"),
-            // Two spaces would be shown as one, and one at an end as none: another key.
-            ' ' if before == ' ' || later.is_empty() => safe.push_str("&nbsp;"),
-            // Bare addresses become links by themselves.
-            ':' if later.starts_with("//") => safe.push_str("&#58;"),
-            '.' if safe.as_bytes().last_chunk::<3>().is_some_and(|end| end.eq_ignore_ascii_case(b"www")) => {
-                safe.push_str("&#46;");
-            }
-            ' ' | '-' | '.' | '/' | '=' | '+' | ',' | ':' | ';' | '(' | ')' | '%' | '?' => safe.push(c),
-            c if c.is_ascii_punctuation() => {
-                let _ = write!(safe, "&#{};", u32::from(c));
-            }
-            c => safe.push(c),
-        }
-        before = c;
-    }
-    safe
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 
 /// The floors, ground first. A room may import from the floors below its own, and from itself.
 const FLOORS: [&[&str]; 5] = [
-    &["model"],
+    &["model", "page"],
     &["manifest", "plan", "report", "guard", "undo"],
     &["local", "store", "journal"],
     &["flow", "sandbox"],
