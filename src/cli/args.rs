@@ -141,6 +141,7 @@ pub struct Looks {
   noclobber plan nightly.yaml                                   print the plan
   noclobber plan nightly.yaml -o plan.jsonl                     and keep it, for review and apply
   noclobber plan nightly.yaml -o plan.jsonl.zst --date 2026-07-01 --var env=prod
+  noclobber plan nightly.yaml -o new.jsonl --diff plan.jsonl    what changed since plan.jsonl was approved
   noclobber plan nightly.yaml --detailed-exitcode               2 if there is something to write")]
 pub struct Plan {
     #[command(flatten)]
@@ -150,6 +151,9 @@ pub struct Plan {
     /// Plan file to write (JSON lines); compressed if its name ends in .zst
     #[arg(short, long, value_name = "FILE")]
     pub output: Option<PathBuf>,
+    /// Also tell what changed since this plan: the one that was approved
+    #[arg(long, value_name = "PLAN")]
+    pub diff: Option<PathBuf>,
     /// End with 2 when the plan has something to write
     #[arg(long)]
     pub detailed_exitcode: bool,
@@ -178,6 +182,7 @@ pub enum ShowFormat {
   noclobber show plan.jsonl --all
   noclobber show plan.jsonl --format markdown > plan.md
   noclobber show plan.jsonl --format html > plan.html
+  noclobber show plan.jsonl --diff approved.jsonl
   noclobber show plan.jsonl --format json | jq '.steps[] | select(.action == \"replace\") | .key'")]
 pub struct Show {
     /// Plan file
@@ -190,6 +195,9 @@ pub struct Show {
     /// Refuse any plan but the one with this digest
     #[arg(long, value_name = "sha256:...")]
     pub expect: Option<String>,
+    /// Tell only what changed since this plan: the one that was approved (text or json)
+    #[arg(long, value_name = "PLAN")]
+    pub diff: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]

@@ -3,6 +3,7 @@
 mod apply;
 mod args;
 mod check;
+mod diff;
 mod init;
 mod out;
 mod plan;

@@ -35,6 +35,11 @@ impl Out {
         }
     }
 
+    /// The same, for a program.
+    pub fn as_json(self) -> Self {
+        Self { json: true, ..self }
+    }
+
     // `self` is the licence to print.
     #[allow(clippy::unused_self)]
     /// Prints a result. A reader that has gone away (`| head`) is no failure; any other is.

@@ -19,15 +19,14 @@ use crate::model::event::{Event, Watch};
 use crate::model::exit::Exit;
 use crate::model::step::{Footer, Header, Step, digest_text};
 use crate::model::text::count;
-use crate::plan::file;
-use crate::plan::text::render;
+use crate::plan::review::Review;
 
 use super::args::{self, Global, Inputs, Looks};
 use super::check::{flawed, request};
 use super::out::Out;
 use super::reach::{Reach, Stores};
-use super::show::{detail, is_compressed};
-use super::{Ended, Failure, signal};
+use super::show::{Opened, Source, detail, is_compressed};
+use super::{Ended, Failure, diff, show, signal};
 
 pub(super) const TOOL: &str = concat!("noclobber ", env!("CARGO_PKG_VERSION"));
 
@@ -205,25 +204,41 @@ pub(super) fn tell(drawn: &Drawn, path: Option<&Path>, out: Out) -> Result<(), F
 pub(super) async fn plan(global: &Global, args: args::Plan, out: Out) -> Ended {
     // Before the hours that hashing may take.
     args.output.as_deref().map_or(Ok(()), may_write)?;
+    let approved = args.diff.as_deref().map(diff::Approved::read).transpose()?;
     let cancel = Cancel::default();
     signal::heed(&cancel, out);
     let reach = Reach::begin(global).await?;
     let watch = out.watch();
-    let mut steps = Vec::new();
     let output = args.output.as_deref();
-    let drawn = draw(args.inputs, &args.looks, output, &reach, &watch, &cancel, |more| steps.extend(more)).await;
+    let mut review = Review::new(detail(args.all));
+    // What is gone through again is held only where no file holds it.
+    let is_held = output.is_none() && (args.all || args.diff.is_some());
+    let mut held = Vec::new();
+    let each = |more: Vec<Step>| {
+        for step in &more {
+            review.add(step);
+        }
+        if is_held {
+            held.extend(more);
+        }
+    };
+    let drawn = draw(args.inputs, &args.looks, output, &reach, &watch, &cancel, each).await;
     drop(watch);
     reach.end().await;
     let drawn = drawn?;
     let counts = drawn.footer.counts;
-    let is_refused = counts.refuse + counts.error > 0 || !drawn.header.refusals.is_empty();
+    let reviewed = review.finish(drawn.header.clone(), drawn.footer);
+    let is_refused = reviewed.is_refused();
+    let mut source = match output {
+        Some(path) => Source::File(Opened::new(path)?),
+        None => Source::Held(held),
+    };
     if out.json {
         tell(&drawn, output, out)?;
     } else {
         let keys = count(counts.steps());
         out.note(&format!("Looked at {keys} keys with {} requests.", count(drawn.requests)));
-        let plan = file::Plan { header: drawn.header, steps, footer: drawn.footer };
-        out.result(&render(&plan, detail(args.all), &out.paint()))?;
+        show::tell(&reviewed, &mut source, out)?;
         if let Some(path) = output {
             let name = path.display();
             let sandbox = global.sandbox.as_ref().map(|dir| format!(" --sandbox {}", dir.display()));
@@ -233,6 +248,12 @@ pub(super) async fn plan(global: &Global, args: args::Plan, out: Out) -> Ended {
                 format!("Written to {name}. Apply it with: noclobber apply {name}{}", sandbox.unwrap_or_default())
             });
         }
+    }
+    if let Some(approved) = approved {
+        if !out.json {
+            out.result("")?;
+        }
+        diff::tell(&approved.against(&reviewed, &mut source)?, out)?;
     }
     Ok(if is_refused {
         Exit::Refused

@@ -16,7 +16,7 @@ use crate::plan::{csv, html, json, markdown, text};
 
 use super::args::{Show, ShowFormat};
 use super::out::Out;
-use super::{Ended, Failure};
+use super::{Ended, Failure, diff};
 
 /// Groups of harmless steps longer than this are folded.
 const FOLD_FROM: usize = 50;
@@ -91,7 +91,7 @@ impl Opened {
     }
 
     /// Refuses any plan but the one of this digest.
-    fn expect(&self, footer: &Footer, expect: Option<&str>) -> Result<(), Failure> {
+    fn must_be(&self, footer: &Footer, expect: Option<&str>) -> Result<(), Failure> {
         let digest = digest_text(&footer.digest);
         match expect {
             // With or without its prefix, as people copy it.
@@ -109,6 +109,36 @@ impl Opened {
     }
 }
 
+/// Where the steps of a plan are, for whoever goes through them again.
+pub(super) enum Source {
+    File(Opened),
+    Held(Vec<Step>),
+}
+
+impl Source {
+    /// Goes through the plan of this footer once more.
+    pub fn again(
+        &mut self,
+        footer: &Footer,
+        each: &mut dyn FnMut(&Step) -> Result<(), Failure>,
+    ) -> Result<(), Failure> {
+        match self {
+            Self::File(opened) => opened.again(footer, each),
+            Self::Held(steps) => steps.iter().try_for_each(each),
+        }
+    }
+}
+
+/// Prints what was reviewed, as text.
+pub(super) fn tell(reviewed: &Reviewed, source: &mut Source, out: Out) -> Result<(), Failure> {
+    let to = std::cell::RefCell::new(out.stream());
+    let mut again = |action, each: &mut dyn FnMut(&Step) -> Result<(), Failure>| {
+        source.again(&reviewed.footer, &mut |step| if step.action == action { each(step) } else { Ok(()) })
+    };
+    text::tell(reviewed, &out.paint(), &mut again, &mut |part| to.borrow_mut().say(part))?;
+    to.into_inner().end()
+}
+
 fn could_not(name: &str, error: &std::io::Error) -> Failure {
     Failure::new(Exit::CouldNotRun, format!("{name}: {error}"))
 }
@@ -119,7 +149,7 @@ pub(super) fn read(path: &Path, expect: Option<&str>) -> Result<Plan, Failure> {
     let mut opened = Opened::new(path)?;
     let name = opened.name.clone();
     let plan = file::read(opened.lines()?, &name).map_err(|error| Failure::new(Exit::BadInput, error))?;
-    opened.expect(&plan.footer, expect)?;
+    opened.must_be(&plan.footer, expect)?;
     Ok(plan)
 }
 
@@ -138,17 +168,37 @@ pub(super) fn walk(
 /// Reads a plan file into what a reviewer is shown of it.
 pub(super) fn review(opened: &mut Opened, detail: Detail, expect: Option<&str>) -> Result<Reviewed, Failure> {
     let mut reader = opened.begin()?;
-    let mut review = Review::new(reader.header().clone(), detail);
+    let mut review = Review::new(detail);
     let footer = walk(&mut reader, &mut |step| {
         review.add(step);
         Ok(())
     })?;
-    drop(reader);
-    opened.expect(&footer, expect)?;
-    Ok(review.finish(footer))
+    let header = reader.into_header();
+    opened.must_be(&footer, expect)?;
+    Ok(review.finish(header, footer))
+}
+
+/// What changed since the plan that was approved.
+fn changes(args: &Show, approved: &Path, out: Out) -> Ended {
+    let out = match args.format {
+        ShowFormat::Text => out,
+        ShowFormat::Json => out.as_json(),
+        ShowFormat::Csv | ShowFormat::Markdown | ShowFormat::Html => {
+            return Err(Failure::new(Exit::Usage, "--diff is told as text or json: leave the --format out"));
+        }
+    };
+    let approved = diff::Approved::read(approved)?;
+    let mut opened = Opened::new(&args.plan)?;
+    let reviewed = review(&mut opened, Detail::Fold(0), args.expect.as_deref())?;
+    let changed = approved.against(&reviewed, &mut Source::File(opened))?;
+    diff::tell(&changed, out)?;
+    Ok(Exit::Done)
 }
 
 pub(super) fn show(args: &Show, out: Out) -> Ended {
+    if let Some(approved) = &args.diff {
+        return changes(args, approved, out);
+    }
     let format = if out.json { ShowFormat::Json } else { args.format };
     let mut opened = Opened::new(&args.plan)?;
     let detail = match format {
@@ -159,27 +209,21 @@ pub(super) fn show(args: &Show, out: Out) -> Ended {
         ShowFormat::Json | ShowFormat::Csv => Detail::Fold(0),
     };
     let reviewed = review(&mut opened, detail, args.expect.as_deref())?;
+    let mut source = Source::File(opened);
     let mut to = out.stream();
     let unsaid = |error: serde_json::Error| Failure::new(Exit::CouldNotRun, error);
     match format {
-        ShowFormat::Text => {
-            let footer = reviewed.footer;
-            let to = std::cell::RefCell::new(&mut to);
-            let mut again = |action, each: &mut dyn FnMut(&Step) -> Result<(), Failure>| {
-                opened.again(&footer, &mut |step| if step.action == action { each(step) } else { Ok(()) })
-            };
-            text::tell(&reviewed, &out.paint(), &mut again, &mut |part| to.borrow_mut().say(part))?;
-        }
+        ShowFormat::Text => tell(&reviewed, &mut source, out)?,
         ShowFormat::Markdown => to.say(&markdown::render(&reviewed))?,
         ShowFormat::Html => to.say(&html::render(&reviewed).map_err(unsaid)?)?,
         ShowFormat::Json => {
             to.say(&json::head(&reviewed.header, &reviewed.footer).map_err(unsaid)?)?;
-            opened.again(&reviewed.footer, &mut |step| to.say(&json::step(step).map_err(unsaid)?))?;
+            source.again(&reviewed.footer, &mut |step| to.say(&json::step(step).map_err(unsaid)?))?;
             to.say(json::FOOT)?;
         }
         ShowFormat::Csv => {
             to.say(&csv::head())?;
-            opened.again(&reviewed.footer, &mut |step| to.say(&csv::row(&reviewed.header, step)))?;
+            source.again(&reviewed.footer, &mut |step| to.say(&csv::row(&reviewed.header, step)))?;
         }
     }
     to.end()?;

@@ -157,7 +157,7 @@ fn section(header: &Header, group: &Group) -> Section {
     let is_folded = !needs_an_eye(group.action);
     let (columns, line): (&str, fn(&Header, &Step) -> String) = match group.action {
         Action::Refuse | Action::Replace => (
-            "| # | Object | Source | Size | Last modified | ETag | Version | Why |\n|--:|---|---|--:|---|---|---|---|\n",
+            "| # | Object | Source | Size there | Last modified | ETag | Version | Why |\n|--:|---|---|--:|---|---|---|---|\n",
             over_line,
         ),
         Action::Error => ("| # | Object | Source | What is wrong |\n|--:|---|---|---|\n", error_line),
@@ -207,8 +207,9 @@ fn over_line(header: &Header, step: &Step) -> String {
         None => " | | | ".to_owned(),
     };
     let rule = if step.action == Action::Refuse { format!("<br>overwrite: {}", step.rule) } else { String::new() };
+    let ours = step.local.as_ref().map(|local| format!(", {}", size(local.size))).unwrap_or_default();
     let (object, source) = (object(header, step), source(step));
-    format!("| {} | {object} | {source} | {there} | {}{rule}{} |\n", step.n, plain(&why(step)), more(step))
+    format!("| {} | {object} | {source}{ours} | {there} | {}{rule}{} |\n", step.n, plain(&why(step)), more(step))
 }
 
 fn error_line(header: &Header, step: &Step) -> String {

@@ -1,5 +1,6 @@
 //! Decides what to do, and does none of it.
 
+pub mod changes;
 pub mod compare;
 pub mod csv;
 pub mod diff;

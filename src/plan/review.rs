@@ -66,10 +66,9 @@ impl Reviewed {
     }
 }
 
-/// Gathers what is shown of a plan. Pure; feed it every step, then finish it with the footer.
+/// Gathers what is shown of a plan. Pure; feed it every step, then finish it.
 #[derive(Debug)]
 pub struct Review {
-    header: Header,
     detail: Detail,
     drafts: [Draft; 6],
 }
@@ -87,7 +86,7 @@ struct Draft {
 
 impl Review {
     #[must_use]
-    pub fn new(header: Header, detail: Detail) -> Self {
+    pub fn new(detail: Detail) -> Self {
         let draft = |action| Draft {
             action,
             count: 0,
@@ -99,7 +98,7 @@ impl Review {
             folders: Folders::default(),
             sets: Sets::default(),
         };
-        Self { header, detail, drafts: ORDER.map(draft) }
+        Self { detail, drafts: ORDER.map(draft) }
     }
 
     /// Takes in the next step.
@@ -128,9 +127,9 @@ impl Review {
         }
     }
 
-    /// What is to be shown.
+    /// What is to be shown. Header and footer are known last: a plan that is being drawn ends with both.
     #[must_use]
-    pub fn finish(self, footer: Footer) -> Reviewed {
+    pub fn finish(self, header: Header, footer: Footer) -> Reviewed {
         let detail = self.detail;
         let groups = self.drafts.into_iter().filter(|draft| draft.count > 0).map(|draft| {
             let Draft { action, count, most, steps, folders, sets } = draft;
@@ -143,18 +142,18 @@ impl Review {
             let folders = if told == Told::Each { Vec::new() } else { folders.finish() };
             Group { action, count, told, steps, folders, sets }
         });
-        Reviewed { groups: groups.collect(), header: self.header, footer }
+        Reviewed { groups: groups.collect(), header, footer }
     }
 }
 
 /// Reviews a plan that is in memory.
 #[must_use]
 pub fn review(plan: &Plan, detail: Detail) -> Reviewed {
-    let mut review = Review::new(plan.header.clone(), detail);
+    let mut review = Review::new(detail);
     for step in &plan.steps {
         review.add(step);
     }
-    review.finish(plan.footer)
+    review.finish(plan.header.clone(), plan.footer)
 }
 
 /// Whether a step is shown by itself, however many there are.
@@ -173,7 +172,7 @@ mod tests {
 
     #[test]
     fn every_step_of_a_long_plan_is_held_or_counted_in_a_folder_and_few_are_held() {
-        let mut review = Review::new(samples::header(), Detail::Fold(50));
+        let mut review = Review::new(Detail::Fold(50));
         let mut counts = Counts::default();
         for n in 1..=150_000 {
             // Of refusals too few to cut, of replaces and creates far too many; of the other actions some.
@@ -189,7 +188,8 @@ mod tests {
             counts.add(&step);
             review.add(&step);
         }
-        let reviewed = review.finish(Footer { counts, digest: crate::model::digest::Sha256([0; 32]) });
+        let reviewed =
+            review.finish(samples::header(), Footer { counts, digest: crate::model::digest::Sha256([0; 32]) });
         let told: Vec<_> = reviewed.groups.iter().map(|group| (group.action, group.told, group.steps.len())).collect();
         assert_eq!(
             told,

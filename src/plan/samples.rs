@@ -57,7 +57,7 @@ pub fn step(n: u64, key: &str, action: Action) -> Step {
     let pinned = Pinned {
         size: 7 * n,
         mtime: "2026-01-01T00:00:00.000000001Z".into(),
-        checksum: action.writes().then(|| Checksum::Full(Sha256([7; 32]))),
+        checksum: action.writes().then_some(Checksum::Full(Sha256([7; 32]))),
     };
     Step {
         n,

@@ -11,3 +11,4 @@ mod session;
 mod support;
 mod usage;
 mod verbs;
+mod views;
