@@ -54,7 +54,7 @@ fn step(n: u64, key: &str, action: Action) -> Step {
         "target": if n.is_multiple_of(10) { "archive" } else { "reports" }, "key": key,
         "rule": if action == Action::Replace { "if-changed" } else { "never" },
         "stage": if n.is_multiple_of(4) { "index" } else { "data" }, "action": action, "reason": reason, "proof": proof,
-        "note": (action == Action::Error).then(|| "permission denied: the file could not be read"),
+        "note": (action == Action::Error).then_some("permission denied: the file could not be read"),
         "properties": {"content_type": "text/csv"},
         "local": {"size": n * 37 % 10_007 * 1000, "mtime": "2026-01-31T01:59:00Z",
             "checksum": action.writes().then(|| format!("sha256:{}", "cd".repeat(32)))},
