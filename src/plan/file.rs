@@ -62,7 +62,7 @@ impl<W: Write> Writer<W> {
         Ok(writer)
     }
 
-    /// Adds bytes of the steps' lines, as [`line`] makes them.
+    /// Adds bytes of the steps' lines, as [`line()`] makes them.
     pub fn lines(&mut self, lines: &[u8]) -> io::Result<()> {
         self.hasher.update(lines);
         self.to.write_all(lines)
