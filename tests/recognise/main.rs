@@ -59,7 +59,7 @@ const EMPTY: Said = Some(("empty", "empty"));
 /// With CRC32, which boto3 and the AWS CLI send by default, S3 holds of a multipart object only the composite of the
 /// parts' CRCs; so the ETag decides.
 #[rustfmt::skip]
-const OBJECTS: [Object; 21] = [
+const OBJECTS: [Object; 22] = [
     Object { key: "boto3/a b+ü 日本.txt",     source: "small", ministack: CRC32,    seaweedfs: CRC32,            sandbox: CRC32 },
     Object { key: "boto3/empty",             source: "empty", ministack: EMPTY,    seaweedfs: EMPTY,            sandbox: EMPTY },
     Object { key: "boto3/8 MiB",             source: "parts", ministack: PARTS,    seaweedfs: TWO_PARTS,        sandbox: TWO_PARTS },
@@ -74,6 +74,7 @@ const OBJECTS: [Object; 21] = [
     Object { key: "boto3/no checksum 8 MiB", source: "parts", ministack: PARTS,    seaweedfs: TWO_PARTS,        sandbox: CRC64 },
     Object { key: "boto3/no checksum 7 MiB", source: "parts", ministack: UNKNOWN,  seaweedfs: TWO_PARTS,        sandbox: CRC64 },
     Object { key: "boto3/no checksum 6 MiB", source: "parts", ministack: UNKNOWN,  seaweedfs: PARTS,            sandbox: CRC64 },
+    Object { key: "boto3/no checksum 5, 6, 1 MiB", source: "parts", ministack: UNKNOWN, seaweedfs: UNKNOWN,     sandbox: CRC64 },
     // S3 makes one piece of it, with a checksum of the whole. The others keep the ETag of the parts.
     Object { key: "boto3/copy of 8 MiB",     source: "parts", ministack: PARTS,    seaweedfs: TWO_PARTS,        sandbox: CRC32 },
     // SeaweedFS answers 500 where it was given no key to encrypt with.

@@ -36,7 +36,7 @@ def upload(bucket, key, source):
         copied = {"Bucket": bucket, "Key": key.replace("copy of ", "")}
         s3.copy_object(Bucket=bucket, Key=key, CopySource=copied)
     elif len(sizes) > 1:
-        uneven(s3, bucket, key, source, sizes)
+        uneven(s3, bucket, key, source, sizes, {} if "no checksum" in how else {"ChecksumAlgorithm": "CRC32"})
     elif sizes:
         chunk = sizes[0] * MIB
         config = TransferConfig(multipart_threshold=chunk, multipart_chunksize=chunk)
@@ -45,15 +45,16 @@ def upload(bucket, key, source):
         s3.upload_file(source, bucket, key, ExtraArgs=extra)
 
 
-def uneven(s3, bucket, key, source, sizes):
+def uneven(s3, bucket, key, source, sizes, algorithm):
     """Parts of the sizes given, and what is left in the last."""
-    begun = s3.create_multipart_upload(Bucket=bucket, Key=key, ChecksumAlgorithm="CRC32")["UploadId"]
+    begun = s3.create_multipart_upload(Bucket=bucket, Key=key, **algorithm)["UploadId"]
     parts = []
     with open(source, "rb") as file:
         for number, size in enumerate([*sizes[:-1], None], start=1):
             body = file.read() if size is None else file.read(size * MIB)
             sent = s3.upload_part(Bucket=bucket, Key=key, UploadId=begun, PartNumber=number, Body=body)
-            parts.append({"PartNumber": number, "ETag": sent["ETag"], "ChecksumCRC32": sent["ChecksumCRC32"]})
+            told = ["ETag", "ChecksumCRC32"] if algorithm else ["ETag"]
+            parts.append({"PartNumber": number, **{name: sent[name] for name in told}})
     s3.complete_multipart_upload(Bucket=bucket, Key=key, UploadId=begun, MultipartUpload={"Parts": parts})
 
 
