@@ -52,7 +52,32 @@ impl Modified {
     }
 }
 
-type Bucket = BTreeMap<String, Kept>;
+type Objects = BTreeMap<String, Kept>;
+
+#[derive(Default)]
+struct Bucket {
+    objects: Objects,
+    /// Answers to what was asked of the bucket since its last write, by query: a second client pays for none of them.
+    pages: HashMap<String, Bytes>,
+}
+
+/// Pages that are kept at once: a million keys, as one client asks for them.
+const MOST_PAGES: usize = 1_100;
+
+impl Bucket {
+    fn page(&mut self, name: &str, query: &str) -> Bytes {
+        if let Some(page) = self.pages.get(query) {
+            return page.clone();
+        }
+        let page = Bytes::from(about(name, &self.objects, &self::query(query)));
+        if self.pages.len() >= MOST_PAGES {
+            self.pages.clear();
+        }
+        self.pages.insert(query.to_owned(), page.clone());
+        page
+    }
+}
+
 type Buckets = Arc<Mutex<HashMap<String, Bucket>>>;
 
 #[tokio::main]
@@ -94,13 +119,18 @@ async fn answer(buckets: Buckets, request: Request<Incoming>) -> Result<Answer, 
         return Ok(names(&buckets));
     }
     if key.is_empty() && head.method == Method::PUT {
-        let objects = buckets.entry(bucket.to_owned()).or_default();
-        return Ok(if query == "preload" { preload(objects, &body) } else { Response::default() });
+        let found = buckets.entry(bucket.to_owned()).or_default();
+        found.pages.clear();
+        return Ok(if query == "preload" { preload(&mut found.objects, &body) } else { Response::default() });
     }
-    let Some(objects) = buckets.get_mut(bucket) else { return Ok(error(StatusCode::NOT_FOUND, "NoSuchBucket")) };
+    let Some(found) = buckets.get_mut(bucket) else { return Ok(error(StatusCode::NOT_FOUND, "NoSuchBucket")) };
+    if matches!(head.method, Method::PUT | Method::DELETE) && !found.pages.is_empty() {
+        found.pages.clear();
+    }
+    let objects = &mut found.objects;
     Ok(match (&head.method, key) {
         (&Method::HEAD, "") => Response::default(),
-        (&Method::GET, "") => about(bucket, objects, &self::query(query)),
+        (&Method::GET, "") => xml(found.page(bucket, query)),
         (&Method::PUT, _) => put(objects, key, head.headers, body.len(), etag),
         (&Method::HEAD, _) => look(objects, key),
         (&Method::DELETE, _) => {
@@ -111,7 +141,7 @@ async fn answer(buckets: Buckets, request: Request<Incoming>) -> Result<Answer, 
     })
 }
 
-fn put(objects: &mut Bucket, key: &str, mut headers: HeaderMap, size: usize, etag: String) -> Answer {
+fn put(objects: &mut Objects, key: &str, mut headers: HeaderMap, size: usize, etag: String) -> Answer {
     if headers.get("content-encoding").is_some_and(|v| v.as_bytes().starts_with(b"aws-chunked")) {
         return error(StatusCode::NOT_IMPLEMENTED, "NotImplemented");
     }
@@ -143,7 +173,7 @@ fn put(objects: &mut Bucket, key: &str, mut headers: HeaderMap, size: usize, eta
 }
 
 /// A line `key size md5` for each object. The key may have spaces in it.
-fn preload(objects: &mut Bucket, lines: &Bytes) -> Answer {
+fn preload(objects: &mut Objects, lines: &Bytes) -> Answer {
     let (Ok(lines), Some(modified)) = (std::str::from_utf8(lines), Modified::now()) else {
         return error(StatusCode::BAD_REQUEST, "InvalidRequest");
     };
@@ -162,7 +192,7 @@ fn quoted(md5: &str) -> String {
     format!("\"{md5}\"")
 }
 
-fn look(objects: &Bucket, key: &str) -> Answer {
+fn look(objects: &Objects, key: &str) -> Answer {
     let Some(kept) = objects.get(key) else { return status(StatusCode::NOT_FOUND) };
     let mut answer = Response::new(Full::default());
     if let Some(headers) = &kept.headers {
@@ -175,21 +205,21 @@ fn look(objects: &Bucket, key: &str) -> Answer {
 }
 
 /// Everything that is asked of a bucket itself.
-fn about(name: &str, objects: &Bucket, query: &HashMap<String, String>) -> Answer {
-    if query.contains_key("versioning") {
-        return xml("<VersioningConfiguration/>");
-    }
-    if query.contains_key("versions") {
-        return xml("<ListVersionsResult><IsTruncated>false</IsTruncated></ListVersionsResult>");
-    }
-    if query.contains_key("location") {
-        return xml("<LocationConstraint>us-east-1</LocationConstraint>");
-    }
-    list(name, objects, query)
+fn about(name: &str, objects: &Objects, query: &HashMap<String, String>) -> String {
+    let told = if query.contains_key("versioning") {
+        "<VersioningConfiguration/>"
+    } else if query.contains_key("versions") {
+        "<ListVersionsResult><IsTruncated>false</IsTruncated></ListVersionsResult>"
+    } else if query.contains_key("location") {
+        "<LocationConstraint>us-east-1</LocationConstraint>"
+    } else {
+        return list(name, objects, query);
+    };
+    document(told)
 }
 
 /// ListObjects in both versions, with or without a delimiter.
-fn list(name: &str, objects: &Bucket, query: &HashMap<String, String>) -> Answer {
+fn list(name: &str, objects: &Objects, query: &HashMap<String, String>) -> String {
     let get = |name: &str| query.get(name).map_or("", String::as_str);
     let prefix = get("prefix");
     let delimiter = get("delimiter");
@@ -233,7 +263,7 @@ fn list(name: &str, objects: &Bucket, query: &HashMap<String, String>) -> Answer
         (true, true) => format!("<NextContinuationToken>{next}</NextContinuationToken>"),
         (true, false) => format!("<NextMarker>{next}</NextMarker>"),
     };
-    xml(&format!(
+    document(&format!(
         "<ListBucketResult><Name>{name}</Name><Prefix>{}</Prefix><KeyCount>{count}</KeyCount><MaxKeys>{most}</MaxKeys>\
          <IsTruncated>{more}</IsTruncated>{next}{body}</ListBucketResult>",
         escape(prefix)
@@ -260,7 +290,7 @@ fn object(body: &mut String, key: &str, kept: &Kept) {
 
 fn names(buckets: &HashMap<String, Bucket>) -> Answer {
     let all = buckets.keys().fold(String::new(), |all, name| all + "<Bucket><Name>" + name + "</Name></Bucket>");
-    xml(&format!("<ListAllMyBucketsResult><Buckets>{all}</Buckets></ListAllMyBucketsResult>"))
+    xml(document(&format!("<ListAllMyBucketsResult><Buckets>{all}</Buckets></ListAllMyBucketsResult>")))
 }
 
 fn set(answer: &mut Answer, name: HeaderName, value: &str) {
@@ -275,21 +305,24 @@ fn status(status: StatusCode) -> Answer {
     answer
 }
 
-fn xml(body: &str) -> Answer {
-    let body = format!("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n{body}");
-    let mut answer = Response::new(Full::new(Bytes::from(body)));
+fn document(body: &str) -> String {
+    format!("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n{body}")
+}
+
+fn xml(body: impl Into<Bytes>) -> Answer {
+    let mut answer = Response::new(Full::new(body.into()));
     set(&mut answer, http::header::CONTENT_TYPE, "application/xml");
     answer
 }
 
 fn error(code: StatusCode, name: &str) -> Answer {
-    let mut answer = xml(&format!("<Error><Code>{name}</Code><Message>{name}</Message></Error>"));
+    let mut answer = xml(document(&format!("<Error><Code>{name}</Code><Message>{name}</Message></Error>")));
     *answer.status_mut() = code;
     answer
 }
 
 fn escape(text: &str) -> Cow<'_, str> {
-    if !text.contains(['&', '<', '>', '"']) {
+    if !text.bytes().any(|byte| matches!(byte, b'&' | b'<' | b'>' | b'"')) {
         return text.into();
     }
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;").into()
