@@ -125,6 +125,7 @@ impl Db {
 fn read_rows(connection: &Connection, ids: &[i64], take: &mut dyn FnMut(usize, i64, &[u8])) -> Result<(), Error> {
     let mut from = connection.prepare_cached("SELECT id, seen, row FROM file WHERE id >= ?1 ORDER BY id")?;
     let mut at = 0;
+    let mut patience = READ_OVER;
     while at < ids.len() {
         let sought = at;
         let mut rows = from.query([ids[at]])?;
@@ -142,9 +143,12 @@ fn read_rows(connection: &Connection, ids: &[i64], take: &mut dyn FnMut(usize, i
                     take(at, seen, bytes);
                 }
                 at += 1;
+                patience = if read_over <= 1 && at > sought + 1 { READ_OVER } else { patience };
                 read_over = 0;
             }
-            if at == ids.len() || read_over > READ_OVER {
+            if at == ids.len() || read_over > patience {
+                // Sparse: reading over is not worth it until two neighbours are wanted again.
+                patience = 0;
                 break;
             }
         }
