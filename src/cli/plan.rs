@@ -1,14 +1,14 @@
 //! `plan`: hash, look, decide, write down. Nothing is written to any bucket.
 
 use std::fs::File;
-use std::io::{BufRead as _, BufReader, BufWriter, Read, Write};
+use std::io::{BufRead as _, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use serde_json::json;
 
 use crate::flow::cancel::Cancel;
-use crate::flow::survey::compose::Draft;
+use crate::flow::survey::compose::{Draft, Drafted, Room};
 use crate::flow::survey::gather::gather;
 use crate::flow::survey::{self, SurveyError, survey};
 use crate::flow::time::now;
@@ -57,7 +57,7 @@ pub(super) async fn draw(
     for spec in &gathered.targets {
         targets.push(reach.resolve(spec).await?);
     }
-    let mut warnings = claims(&gathered.entries, &targets).map_err(|flaws| flawed(&flaws))?;
+    let warnings = claims(&gathered.entries, &targets).map_err(|flaws| flawed(&flaws))?;
     let stores = reach.connect_all(&targets).await?;
     let hashing = hashing(looks)?;
     let settings = survey::Settings {
@@ -69,32 +69,36 @@ pub(super) async fn draw(
         },
     };
     let entries = Arc::new(std::mem::take(&mut gathered.entries));
-    let temporary = std::env::temp_dir();
-    let mut draft = Draft::begin(&gathered.policies, output.map_or(&temporary, |path| folder_of(path)));
-    let surveyed = survey(entries, &gathered.base, &stores, settings, &hashing, watch, cancel, |decided| {
+    let base = gathered.base.clone();
+    let could_not = |error: std::io::Error| {
+        let name = output.map_or_else(String::new, |path| format!("{}: ", path.display()));
+        Failure::new(Exit::CouldNotRun, format!("{name}the plan could not be written: {error}"))
+    };
+    let room = match output {
+        Some(path) if !is_compressed(path) => Room::file(folder_of(path)).map_err(could_not)?,
+        Some(path) => Room::passing(folder_of(path)),
+        None => Room::passing(&std::env::temp_dir()),
+    };
+    let mut draft = Draft::begin(gathered, targets, warnings, TOOL, now(), room).map_err(could_not)?;
+    let surveyed = survey(entries, &base, &stores, settings, &hashing, watch, cancel, |decided| {
         draft.add(&decided)?;
         each(decided.steps);
         Ok(())
     });
-    let survey = surveyed.await.map_err(|error| {
-        let exit = match error {
-            SurveyError::Target { .. } | SurveyError::Lost(_) => Exit::CouldNotRun,
-            SurveyError::Interrupted => Exit::Interrupted,
-        };
-        Failure::new(exit, error)
+    let survey = surveyed.await.map_err(|error| match error {
+        SurveyError::Lost(error) => could_not(error),
+        SurveyError::Target { .. } => Failure::new(Exit::CouldNotRun, error),
+        SurveyError::Interrupted => Failure::new(Exit::Interrupted, error),
     })?;
     if let Some(trouble) = hashing.cache().trouble() {
         watch.tell(Event::Warning(&trouble));
     }
-    let requests = survey.requests;
-    warnings.extend(survey.warnings);
-    let finish = |to: &mut dyn Write| draft.finish(gathered, targets, warnings, TOOL, now(), to);
-    let (header, footer) = match output {
-        Some(path) => write(path, finish)?,
-        None => finish(&mut std::io::sink())
-            .map_err(|error| Failure::new(Exit::CouldNotRun, format!("the plan could not be drawn: {error}")))?,
-    };
-    Ok(Drawn { header, footer, stores, requests })
+    let Drafted { header, footer, room } = draft.finish(survey.warnings).map_err(could_not)?;
+    if let Some(path) = output {
+        may_write(path)?;
+        put_in_place(room, path).map_err(could_not)?;
+    }
+    Ok(Drawn { header, footer, stores, requests: survey.requests })
 }
 
 /// Threads that hash, with the digests of earlier plans where they may be used.
@@ -140,32 +144,24 @@ fn folder_of(path: &Path) -> &Path {
     path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
-/// Writes a plan file whole or not at all. A plan may be replaced by a newer one.
-fn write<T>(path: &Path, act: impl FnOnce(&mut dyn Write) -> std::io::Result<T>) -> Result<T, Failure> {
-    may_write(path)?;
-    let (name, folder) = (path.display(), folder_of(path));
-    let written = || -> std::io::Result<T> {
-        let mut file = tempfile::Builder::new().prefix(".noclobber-plan-").tempfile_in(folder)?;
-        let filled = if is_compressed(path) {
+/// Gives a whole plan its name, or leaves what was there. A plan may be replaced by a newer one.
+fn put_in_place(room: Room, path: &Path) -> std::io::Result<()> {
+    let file = match room {
+        Room::File(file) => file,
+        mut passing @ Room::Passing(..) => {
+            let mut file = tempfile::Builder::new().prefix(".noclobber-plan-").tempfile_in(folder_of(path))?;
             let mut encoder = zstd::Encoder::new(file.as_file_mut(), 0)?;
-            let filled = act(&mut encoder)?;
+            std::io::copy(&mut passing, &mut encoder)?;
             encoder.finish()?;
-            filled
-        } else {
-            let mut to = BufWriter::with_capacity(1 << 20, file.as_file_mut());
-            let filled = act(&mut to)?;
-            to.flush()?;
-            filled
-        };
-        file.as_file().sync_all()?;
-        // Temporary files are private; a plan is to be read by its reviewers.
-        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o666 & !umask());
-        file.as_file().set_permissions(mode)?;
-        file.persist(path)?;
-        Ok(filled)
+            file
+        }
     };
-    written()
-        .map_err(|error| Failure::new(Exit::CouldNotRun, format!("{name}: the plan could not be written: {error}")))
+    file.as_file().sync_all()?;
+    // Temporary files are private; a plan is to be read by its reviewers.
+    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o666 & !umask());
+    file.as_file().set_permissions(mode)?;
+    file.persist(path)?;
+    Ok(())
 }
 
 /// The process's file mode creation mask. Reading it means setting it; nothing else runs that would notice.

@@ -33,7 +33,7 @@ pub(super) async fn run(global: &Global, args: Run, out: Out) -> Ended {
     let cancel = Cancel::default();
     signal::heed(&cancel, out);
     let reach = Reach::begin(global).await?;
-    let ended = in_folder(args, &folder, &reach, &cancel, out).await;
+    let ended = Box::pin(in_folder(args, &folder, &reach, &cancel, out)).await;
     reach.end().await;
     ended
 }

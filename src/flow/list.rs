@@ -7,9 +7,10 @@
 //! that was read to its end proves an absence.
 
 use std::hash::BuildHasher as _;
+use std::sync::Arc;
 
 use futures_util::{StreamExt as _, stream};
-use hashbrown::HashTable;
+use hashbrown::{DefaultHashBuilder, HashTable};
 
 use crate::flow::cancel::Cancel;
 use crate::model::entry::Key;
@@ -47,7 +48,7 @@ pub(super) struct Listing {
 /// the key's place among `keys`; those of a listing that was given up too. A LIST that fails or is forbidden proves
 /// nothing, and ends them all.
 pub(super) async fn list<S: Store>(
-    store: &S,
+    store: &Arc<S>,
     keys: &[&Key],
     effort: Effort,
     cancel: &Cancel,
@@ -122,7 +123,7 @@ struct Done {
 }
 
 async fn under_way<S: Store>(
-    store: &S,
+    store: &Arc<S>,
     keys: &[&Key],
     index: &Index<'_>,
     group: Group,
@@ -134,7 +135,10 @@ async fn under_way<S: Store>(
     let mut after = None;
     while !cancel.is_set() {
         done.requests += 1;
-        let Ok(page) = store.list(prefix, after.as_deref()).await else { break };
+        let (from, under, last) = (Arc::clone(store), prefix.to_owned(), after);
+        // A task of its own, so that every core reads pages.
+        let page = tokio::spawn(async move { from.list(&under, last.as_deref()).await }).await;
+        let Ok(Ok(page)) = page else { break };
         let wanted = page.objects.into_iter().filter_map(|listed| Some((index.place(&listed.key)?, listed)));
         done.found.extend(wanted);
         if page.next.is_none() {
@@ -208,12 +212,12 @@ fn parts(keys: &[&Key], group: &Group, prefix: usize) -> Vec<Group> {
 struct Index<'a> {
     keys: &'a [&'a Key],
     table: HashTable<u32>,
-    random: std::hash::RandomState,
+    random: DefaultHashBuilder,
 }
 
 impl<'a> Index<'a> {
     fn new(keys: &'a [&'a Key]) -> Self {
-        let random = std::hash::RandomState::new();
+        let random = DefaultHashBuilder::default();
         let mut table = HashTable::with_capacity(keys.len());
         for (key, at) in keys.iter().zip(0u32..) {
             table.insert_unique(random.hash_one(key.as_str()), at, |at| random.hash_one(keys[*at as usize].as_str()));
@@ -278,7 +282,7 @@ mod tests {
         requests: u64,
     }
 
-    async fn listed(store: &Memory, keys: &[String], effort: Effort) -> Seen {
+    async fn listed(store: &Arc<Memory>, keys: &[String], effort: Effort) -> Seen {
         let keys: Vec<Key> = keys.iter().map(|key| Key::new(key.as_str())).collect();
         let keys: Vec<&Key> = keys.iter().collect();
         let mut found = 0;
@@ -292,7 +296,7 @@ mod tests {
     }
 
     async fn among_strangers(wanted: usize, strangers: usize, effort: Effort) -> (usize, usize, u64) {
-        let store = Memory::new().with_pages_of(10);
+        let store = Arc::new(Memory::new().with_pages_of(10));
         for n in 0..strangers {
             store.stranger_put(&Key::new(format!("p/w00/{n:04}")), "x");
         }
@@ -315,7 +319,7 @@ mod tests {
 
     #[tokio::test]
     async fn strangers_in_one_folder_do_not_spoil_the_others() {
-        let store = Memory::new().with_pages_of(1000);
+        let store = Arc::new(Memory::new().with_pages_of(1000));
         for n in 0..20_000 {
             store.stranger_put(&Key::new(format!("in/b/w{n:05}")), "x");
         }

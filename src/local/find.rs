@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 use std::io;
-use std::os::unix::fs::FileTypeExt as _;
+use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
 use std::path::{Component, Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -74,6 +74,9 @@ struct Folder {
 /// Folders that are remembered at once. A list with a folder for each row would hold them all.
 const MOST_FOLDERS: usize = 65_536;
 
+/// The permission bits with which owner, group and all others may read.
+const READABLE: u32 = 0o444;
+
 /// Whether a source is a glob: it has one of `* ? [ {`.
 #[must_use]
 pub fn is_glob(source: &str) -> bool {
@@ -114,8 +117,8 @@ impl Base {
             Err(kind) if is_missing(*kind) => return Err(missing()),
             Err(kind) => return Ok(found(None, Some(format!("cannot be reached: {kind}")))),
         };
-        let kind = match std::fs::symlink_metadata(&file) {
-            Ok(metadata) => metadata.file_type(),
+        let (kind, mode) = match std::fs::symlink_metadata(&file) {
+            Ok(metadata) => (metadata.file_type(), metadata.mode()),
             Err(error) if is_missing(error.kind()) => return Err(missing()),
             Err(error) => return Ok(found(None, Some(format!("cannot be reached: {}", said(&error))))),
         };
@@ -127,7 +130,8 @@ impl Base {
         }
         // The one look has told what a file is that is no link; it is not asked for again.
         if folder.is_plain {
-            let flaw = judge_kind(&file, kind);
+            // Nor whether it can be read, where everybody may: one that an access list keeps from us shows when it is read.
+            let flaw = if kind.is_file() && mode & READABLE == READABLE { None } else { judge_kind(&file, kind) };
             return Ok(found(None, flaw));
         }
         let mut real = None;
@@ -224,9 +228,7 @@ pub(super) fn judge(path: &Path) -> Option<String> {
 
 pub(super) fn judge_kind(path: &Path, kind: std::fs::FileType) -> Option<String> {
     let what = if kind.is_file() {
-        // Asked of the kernel without opening, which costs more and may have side effects.
-        let access = rustix::fs::access(path, rustix::fs::Access::READ_OK);
-        return access.err().map(|error| format!("cannot be read: {}", said(&error.into())));
+        return judge_file(path);
     } else if kind.is_dir() {
         "a folder, not a file; a glob such as folder/** takes what is in it"
     } else if kind.is_fifo() {
@@ -237,6 +239,13 @@ pub(super) fn judge_kind(path: &Path, kind: std::fs::FileType) -> Option<String>
         "a device, not a file"
     };
     Some(format!("is {what}"))
+}
+
+/// What keeps an ordinary file from being uploaded.
+pub(super) fn judge_file(path: &Path) -> Option<String> {
+    // Asked of the kernel without opening, which costs more and may have side effects.
+    let access = rustix::fs::access(path, rustix::fs::Access::READ_OK);
+    access.err().map(|error| format!("cannot be read: {}", said(&error.into())))
 }
 
 pub(super) fn is_missing(kind: io::ErrorKind) -> bool {

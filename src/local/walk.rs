@@ -5,7 +5,10 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
-use super::find::{Base, Error, Found, Matches, is_missing, judge_kind, said};
+use rayon::iter::{IntoParallelRefMutIterator as _, ParallelIterator as _};
+use rayon::slice::ParallelSliceMut as _;
+
+use super::find::{Base, Error, Found, Matches, is_missing, judge_file, judge_kind, said};
 use crate::model::glob::{Dots, Glob, States};
 
 /// Names that one glob may look at. Links from everywhere to everywhere make more paths than there is time for.
@@ -37,9 +40,18 @@ pub fn matches(base: &Base, glob: &Glob) -> Result<Matches, Error> {
     };
     let is_linked = real != base.plain(&glob.fixed);
     walk.folder(&Folder { real, is_linked, path: Vec::new() }, &glob.start())?;
-    walk.found.sort_unstable_by(|a, b| a.bytes().cmp(b.bytes()));
-    walk.matches.found = walk.found.into_iter().map(|matched| matched.found).collect();
-    Ok(walk.matches)
+    let Walk { mut found, mut matches, .. } = walk;
+    // Apart from the walk, which is one thread's.
+    found.par_iter_mut().filter(|matched| matched.is_file && matched.found.flaw.is_none()).for_each(|matched| {
+        let Found { source, real, .. } = &matched.found;
+        matched.found.flaw = match real {
+            Some(real) => judge_file(real),
+            None => judge_file(&base.path.join(source)),
+        };
+    });
+    found.par_sort_unstable_by(|a, b| a.bytes().cmp(b.bytes()));
+    matches.found = found.into_iter().map(|matched| matched.found).collect();
+    Ok(matches)
 }
 
 struct Walk<'a> {
@@ -54,6 +66,8 @@ struct Walk<'a> {
 
 struct Matched {
     found: Found,
+    /// An ordinary file, of which it is not known yet whether it can be read.
+    is_file: bool,
     /// The path in bytes, where it is not UTF-8.
     raw: Option<Vec<u8>>,
 }
@@ -117,8 +131,8 @@ impl Walk<'_> {
                 let here = folder.real.join(name);
                 let mut real = None;
                 let flaw = if folder.is_linked { self.base.follow(&mut real, Ok(here.clone())) } else { None };
-                let flaw = flaw.or_else(|| judge_kind(&here, kind));
-                self.add(folder.path_of(name), real, flaw);
+                let flaw = if kind.is_file() { flaw } else { flaw.or_else(|| judge_kind(&here, kind)) };
+                self.add(folder.path_of(name), real, flaw, kind.is_file());
             }
             return Ok(());
         }
@@ -144,7 +158,7 @@ impl Walk<'_> {
                 let mut real = None;
                 // Not entered where it is not allowed: a link to / would walk everything.
                 if let Some(flaw) = self.base.follow(&mut real, std::fs::canonicalize(&here)) {
-                    self.add(path, real, Some(flaw));
+                    self.add(path, real, Some(flaw), false);
                     return Ok(());
                 }
                 let inside = Folder { real: real.unwrap_or(here), is_linked: true, path };
@@ -154,14 +168,14 @@ impl Walk<'_> {
                 if step.is_match {
                     let mut real = None;
                     let flaw = self.base.follow(&mut real, std::fs::canonicalize(&here));
-                    self.add(path, real, flaw.or_else(|| judge_kind(&here, kind)));
+                    self.add(path, real, flaw.or_else(|| judge_kind(&here, kind)), false);
                 }
                 Ok(())
             }
             Err(error) => {
                 if step.is_match {
                     let flaw = self.base.follow(&mut None, Err(error));
-                    self.add(path, None, flaw);
+                    self.add(path, None, flaw, false);
                 }
                 Ok(())
             }
@@ -189,15 +203,15 @@ impl Walk<'_> {
         result
     }
 
-    fn add(&mut self, bytes: Vec<u8>, real: Option<PathBuf>, flaw: Option<String>) {
+    fn add(&mut self, bytes: Vec<u8>, real: Option<PathBuf>, flaw: Option<String>, is_file: bool) {
         let source = self.source(&bytes);
         self.found.push(match String::from_utf8(bytes) {
-            Ok(path) => Matched { found: Found { source, path, real, flaw }, raw: None },
+            Ok(path) => Matched { found: Found { source, path, real, flaw }, is_file, raw: None },
             Err(error) => {
                 let bytes = error.into_bytes();
                 let flaw = Some(format!("the name is not UTF-8: {}", bytes.escape_ascii()));
                 let path = String::from_utf8_lossy(&bytes).into_owned();
-                Matched { found: Found { source, path, real, flaw }, raw: Some(bytes) }
+                Matched { found: Found { source, path, real, flaw }, is_file: false, raw: Some(bytes) }
             }
         });
     }

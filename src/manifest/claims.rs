@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::hash::BuildHasher as _;
 
-use hashbrown::HashTable;
+use hashbrown::{DefaultHashBuilder, HashTable};
 
 use super::key::folded;
 use super::shape::shown;
@@ -24,7 +24,7 @@ pub fn claims(entries: &[Entry], targets: &[Target]) -> Result<Vec<String>, Vec<
     }
     // The tables hold the numbers of entries and not their keys: of a million keys there is one copy.
     let place = |entry: &Entry| if entry.flaw.is_none() { place_of.get(&*entry.terms.target).copied() } else { None };
-    let random = std::hash::RandomState::new();
+    let random = DefaultHashBuilder::default();
     let claim = |entry: &Entry| random.hash_one((place(entry), entry.key.as_str()));
     let likeness = |entry: &Entry| random.hash_one((place(entry), folded(entry.key.as_str())));
     let mut claimed: HashTable<u32> = HashTable::with_capacity(entries.len());

@@ -174,6 +174,8 @@ impl Wanted {
 pub struct Resolver {
     by_type: std::collections::HashMap<(usize, &'static str), Arc<Properties>>,
     last: Option<Arc<Properties>>,
+    /// The answer before, where nothing but the extension made it: neighbours are alike.
+    before: Option<(usize, String, Arc<Properties>)>,
 }
 
 impl Resolver {
@@ -185,10 +187,19 @@ impl Resolver {
         scope: &Scope,
         source: &str,
     ) -> Result<Arc<Properties>, Vec<(u32, String)>> {
-        let by = (Arc::as_ptr(wanted) as usize, media_type(source));
+        let extension = std::path::Path::new(source).extension().and_then(|text| text.to_str()).unwrap_or("");
+        let id = Arc::as_ptr(wanted) as usize;
+        if let Some((of, then, known)) = &self.before
+            && *of == id
+            && then == extension
+        {
+            return Ok(Arc::clone(known));
+        }
+        let by = (id, media_type(source));
         if !wanted.has_templates()
             && let Some(known) = self.by_type.get(&by)
         {
+            self.before = Some((id, extension.to_owned(), Arc::clone(known)));
             return Ok(Arc::clone(known));
         }
         let resolved = wanted.resolve(engine, scope, source)?;

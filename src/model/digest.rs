@@ -47,7 +47,7 @@ macro_rules! hex_digest {
     ($name:ident, $bytes:literal, $kind:literal) => {
         impl fmt::Display for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str(&hex::encode(self.0))
+                f.write_str(const_hex::Buffer::<$bytes>::new().format(&self.0))
             }
         }
 
@@ -62,7 +62,10 @@ macro_rules! hex_digest {
 
             fn from_str(text: &str) -> Result<Self, DigestError> {
                 let mut bytes = [0; $bytes];
-                hex::decode_to_slice(text, &mut bytes).map_err(|_| DigestError::new($kind, text))?;
+                // Longer or prefixed with 0x is no digest of ours.
+                if text.len() != 2 * $bytes || const_hex::decode_to_slice(text, &mut bytes).is_err() {
+                    return Err(DigestError::new($kind, text));
+                }
                 Ok(Self(bytes))
             }
         }
@@ -170,7 +173,7 @@ impl ETag {
     /// The MD5 that this tag may be: 32 hex digits and nothing else. Whether it really is one depends on the encryption.
     #[must_use]
     pub fn as_md5(&self) -> Option<Md5> {
-        self.0.parse().ok()
+        (self.0.len() == 32).then(|| self.0.parse().ok())?
     }
 
     /// The MD5 of the parts' MD5s and the number of parts, for a tag of the form `<hex>-N`.

@@ -68,6 +68,11 @@ impl<W: Write> Writer<W> {
         self.to.write_all(lines)
     }
 
+    /// Gives up before the end: what was written is no plan.
+    pub fn into_inner(self) -> W {
+        self.to
+    }
+
     /// Ends the plan, and gives back its footer. `counts` are those of the steps added.
     pub fn finish(mut self, counts: Counts) -> io::Result<(W, Footer)> {
         let footer = Footer { counts, digest: Sha256(self.hasher.finalize_reset().into()) };

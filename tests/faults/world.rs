@@ -8,7 +8,7 @@ use std::time::Duration;
 use noclobber::flow::apply::record::Record;
 use noclobber::flow::apply::{self, Applied, End, Settings};
 use noclobber::flow::cancel::Cancel;
-use noclobber::flow::survey::compose::Draft;
+use noclobber::flow::survey::compose::{Draft, Drafted, Room};
 use noclobber::flow::survey::gather::{Gathered, Policy};
 use noclobber::flow::survey::{self, Decided, Discovery, survey};
 use noclobber::guard::Patience;
@@ -160,8 +160,20 @@ impl World {
         let settings = survey::Settings { discovery, ..survey::Settings::default() };
         let watch = Arc::new(Nobody) as Arc<_>;
         let base = self.folder.path().join("files");
-        let policies = vec![Policy { manifest: "m.yaml".into(), limits: Limits::default(), entries: 0..0 }];
-        let (mut draft, mut steps) = (Draft::begin(&policies, &base), Vec::new());
+        let gathered = Gathered {
+            base: base.clone(),
+            entries: Vec::new(),
+            targets: Vec::new(),
+            stages: vec!["data".into(), "index".into()],
+            manifests: Vec::new(),
+            parameters: BTreeMap::new(),
+            policies: vec![Policy { manifest: "m.yaml".into(), limits: Limits::default(), entries: 0..0 }],
+            refusals: Vec::new(),
+            warnings: Vec::new(),
+        };
+        let (made_at, room) = ("2026-01-01T00:00:00Z".to_owned(), Room::passing(&base));
+        let mut draft = Draft::begin(gathered, vec![self.target.clone()], Vec::new(), "t", made_at, room).unwrap();
+        let mut steps = Vec::new();
         let take = |decided: Decided| {
             draft.add(&decided)?;
             steps.extend(decided.steps);
@@ -171,21 +183,7 @@ impl World {
         let hashing = Arc::new(Hashing::new(1, Cache::off()).unwrap());
         let seen =
             survey(entries, &base, &targets, settings, &hashing, &watch, &Cancel::default(), take).await.unwrap();
-        let gathered = Gathered {
-            base,
-            entries: Vec::new(),
-            targets: Vec::new(),
-            stages: vec!["data".into(), "index".into()],
-            manifests: Vec::new(),
-            parameters: BTreeMap::new(),
-            policies,
-            refusals: Vec::new(),
-            warnings: Vec::new(),
-        };
-        let made_at = "2026-01-01T00:00:00Z".to_owned();
-        let to = std::io::sink();
-        let finished = draft.finish(gathered, vec![self.target.clone()], seen.warnings, "t", made_at, to);
-        let (header, footer) = finished.unwrap();
+        let Drafted { header, footer, .. } = draft.finish(seen.warnings).unwrap();
         Plan { header, steps, footer }
     }
 

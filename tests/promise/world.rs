@@ -1,6 +1,7 @@
 //! One small world: a folder of files, a bucket with strangers' objects, a plan, and the invariants of the promise.
 
 use std::collections::HashMap;
+use std::io::Read as _;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -9,7 +10,7 @@ use std::time::Duration;
 use noclobber::flow::apply::record::Record;
 use noclobber::flow::apply::{self, Settings};
 use noclobber::flow::cancel::Cancel;
-use noclobber::flow::survey::compose::Draft;
+use noclobber::flow::survey::compose::{Draft, Drafted, Room};
 use noclobber::flow::survey::gather::{Gathered, Policy};
 use noclobber::flow::survey::{self, Decided, survey};
 use noclobber::guard::Patience;
@@ -122,8 +123,20 @@ impl World {
         let settings = survey::Settings::default();
         let watch = Arc::new(Nobody) as Arc<_>;
         let base = self.folder.path();
-        let policies = vec![Policy { manifest: "m.yaml".into(), limits: Limits::default(), entries: 0..0 }];
-        let (mut draft, mut steps) = (Draft::begin(&policies, base), Vec::new());
+        let gathered = Gathered {
+            base: base.to_owned(),
+            entries: Vec::new(),
+            targets: Vec::new(),
+            stages: vec!["data".into(), "index".into()],
+            manifests: Vec::new(),
+            parameters: std::collections::BTreeMap::new(),
+            policies: vec![Policy { manifest: "m.yaml".into(), limits: Limits::default(), entries: 0..0 }],
+            refusals: Vec::new(),
+            warnings: Vec::new(),
+        };
+        let (made_at, room) = ("2026-01-01T00:00:00Z".to_owned(), Room::passing(base));
+        let mut draft = Draft::begin(gathered, vec![Self::target()], Vec::new(), "t", made_at, room).unwrap();
+        let mut steps = Vec::new();
         let take = |decided: Decided| {
             draft.add(&decided)?;
             steps.extend(decided.steps);
@@ -132,21 +145,10 @@ impl World {
         let entries = Arc::new(self.entries.clone());
         let hashing = Arc::new(Hashing::new(1, Cache::off()).unwrap());
         let seen = survey(entries, base, &targets, settings, &hashing, &watch, &Cancel::default(), take).await.unwrap();
-        let gathered = Gathered {
-            base: base.to_owned(),
-            entries: Vec::new(),
-            targets: Vec::new(),
-            stages: vec!["data".into(), "index".into()],
-            manifests: Vec::new(),
-            parameters: std::collections::BTreeMap::new(),
-            policies,
-            refusals: Vec::new(),
-            warnings: Vec::new(),
-        };
-        let (mut bytes, made_at) = (Vec::new(), "2026-01-01T00:00:00Z".to_owned());
-        let finished = draft.finish(gathered, vec![Self::target()], seen.warnings, "t", made_at, &mut bytes);
-        let (header, footer) = finished.unwrap();
+        let Drafted { header, footer, mut room } = draft.finish(seen.warnings).unwrap();
         let plan = Plan { header, steps, footer };
+        let mut bytes = Vec::new();
+        room.read_to_end(&mut bytes).unwrap();
         let read = file::read(&bytes[..], "p").unwrap();
         assert_eq!(read, plan, "a plan survives its file");
         plan

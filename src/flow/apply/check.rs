@@ -192,7 +192,7 @@ async fn listings<'a, S: Store, L: Ledger>(
         let Some((_, store)) = run.targets.get(name) else { continue };
         let mut told = HashMap::new();
         let take = |place: usize, listed| drop(told.insert(keys[place], Told::There(listed)));
-        let listing = list(&**store, &keys, Effort::WhileCheaper, &run.cancel, take).await;
+        let listing = list(store, &keys, Effort::WhileCheaper, &run.cancel, take).await;
         for (key, is_covered) in keys.iter().zip(listing.is_covered) {
             if is_covered {
                 told.entry(*key).or_insert(Told::Absent);

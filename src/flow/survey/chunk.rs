@@ -30,6 +30,8 @@ use super::{Decided, Settings, SurveyError};
 
 /// Steps whose lines one thread writes at a time.
 const LINES_AT_ONCE: usize = 256;
+/// What most lines take.
+const LINE_BYTES: usize = 512;
 
 /// What all chunks share.
 pub(super) struct Work<S> {
@@ -75,7 +77,7 @@ pub(super) async fn decide<S: Store>(work: &Arc<Work<S>>, range: Range<usize>) -
     look(work, &mut chunk, &unsettled, 0).await?;
     chunk = hash(work, chunk, Some(unsettled)).await?;
 
-    let told = ask_first_parts(work, &mut chunk).await;
+    let told = ask_first_parts(work, &mut chunk).await?;
     chunk = hash(work, chunk, Some(told)).await?;
 
     read_tags(work, &mut chunk).await;
@@ -124,29 +126,18 @@ impl Chunk {
 
     fn end<S: Store>(self, work: &Work<S>) -> Decided {
         let entries = &work.entries[self.from..self.from + self.cases.len()];
-        let groups: Vec<(Vec<Step>, Vec<u8>)> = self
-            .cases
-            .par_chunks(LINES_AT_ONCE)
-            .zip(entries.par_chunks(LINES_AT_ONCE))
-            .enumerate()
-            .map(|(i, (cases, entries))| {
-                let mut lines = Vec::new();
-                let first = self.from + i * LINES_AT_ONCE + 1;
-                let steps = cases.iter().zip(entries).zip(first as u64..).map(|((case, entry), n)| {
-                    let step = step(n, entry, case, work);
-                    file::line(&step, &mut lines);
-                    step
-                });
-                (steps.collect(), lines)
-            })
-            .collect();
-        let mut decided = Decided::default();
-        decided.steps.reserve_exact(self.cases.len());
-        for (steps, lines) in groups {
-            decided.steps.extend(steps);
-            decided.lines.extend(lines);
-        }
-        decided
+        let first = self.from as u64 + 1;
+        let all = self.cases.par_iter().zip(entries).enumerate();
+        let steps: Vec<Step> = all.map(|(i, (case, entry))| step(first + i as u64, entry, case, work)).collect();
+        let groups = steps.par_chunks(LINES_AT_ONCE).map(|steps| {
+            let mut lines = Vec::with_capacity(steps.len() * LINE_BYTES);
+            for step in steps {
+                file::line(step, &mut lines);
+            }
+            lines
+        });
+        let lines = groups.collect::<Vec<_>>().concat();
+        Decided { steps, lines }
     }
 }
 

@@ -1,12 +1,13 @@
 //! From what was gathered and decided to a plan file, signed off with its digest.
 //!
-//! The header stands first in a plan and says what the steps broke (limits), so the steps wait in a draft until all are
-//! known: in memory while they are few, in an unnamed file beside the plan when they are many.
+//! The header stands first in a plan and says what the steps broke (limits), which is known when all are decided. It is
+//! written as it will be if they break nothing, and the steps after it as they come; only where it turns out otherwise
+//! is the plan written a second time.
 
-use std::io::{self, Read as _, Seek as _, Write};
-use std::path::Path;
+use std::io::{self, BufWriter, Read, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
 
-use tempfile::SpooledTempFile;
+use tempfile::{NamedTempFile, SpooledTempFile};
 
 use crate::manifest::limits::{Planned, exceeded};
 use crate::model::step::{Counts, Footer, Header, PLAN_FORMAT};
@@ -16,59 +17,107 @@ use crate::plan::file::Writer;
 use super::Decided;
 use super::gather::{Gathered, Policy};
 
-/// Up to so many bytes of steps stay in memory.
-const IN_MEMORY_BYTES: usize = 16 << 20;
-const COPY_BYTES: usize = 1 << 20;
+/// Up to so many bytes of a plan that gets no file of its own stay in memory.
+const IN_MEMORY_BYTES: usize = 4 << 20;
+const BUFFER_BYTES: usize = 1 << 20;
 
-/// The steps of a plan to be.
+/// Where a plan is written until it is whole.
+#[derive(Debug)]
+pub enum Room {
+    /// A file beside the one that it will become.
+    File(NamedTempFile),
+    /// Memory while it is small, then an unnamed file.
+    Passing(SpooledTempFile, PathBuf),
+}
+
+impl Room {
+    /// In a file in `folder`.
+    pub fn file(folder: &Path) -> io::Result<Self> {
+        Ok(Self::File(tempfile::Builder::new().prefix(".noclobber-plan-").tempfile_in(folder)?))
+    }
+
+    /// In memory, and if need be in `folder`.
+    #[must_use]
+    pub fn passing(folder: &Path) -> Self {
+        Self::Passing(SpooledTempFile::new_in(IN_MEMORY_BYTES, folder), folder.to_owned())
+    }
+
+    fn another(&self) -> io::Result<Self> {
+        match self {
+            Self::File(file) => Self::file(file.path().parent().unwrap_or(Path::new("."))),
+            Self::Passing(_, folder) => Ok(Self::passing(folder)),
+        }
+    }
+}
+
+impl Write for Room {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            Self::File(file) => file.as_file_mut().write(bytes),
+            Self::Passing(spool, _) => spool.write(bytes),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        match self {
+            Self::File(file) => file.as_file_mut().flush(),
+            Self::Passing(spool, _) => spool.flush(),
+        }
+    }
+}
+
+impl Read for Room {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Self::File(file) => file.as_file_mut().read(into),
+            Self::Passing(spool, _) => spool.read(into),
+        }
+    }
+}
+
+impl Seek for Room {
+    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+        match self {
+            Self::File(file) => file.as_file_mut().seek(to),
+            Self::Passing(spool, _) => spool.seek(to),
+        }
+    }
+}
+
+/// A plan on its way.
 #[derive(Debug)]
 pub struct Draft {
-    lines: SpooledTempFile,
+    writer: Writer<BufWriter<Room>>,
+    /// As it was written.
+    header: Header,
     counts: Counts,
     /// What each manifest's entries would do.
     by_policy: Vec<(Policy, Counts)>,
 }
 
+/// A plan that is whole.
+#[derive(Debug)]
+pub struct Drafted {
+    pub header: Header,
+    pub footer: Footer,
+    /// All of its bytes.
+    pub room: Room,
+}
+
 impl Draft {
-    /// Begins a draft, which may need room in `folder`.
-    #[must_use]
-    pub fn begin(policies: &[Policy], folder: &Path) -> Self {
-        let by_policy = policies.iter().map(|policy| (policy.clone(), Counts::default())).collect();
-        Self { lines: SpooledTempFile::new_in(IN_MEMORY_BYTES, folder), counts: Counts::default(), by_policy }
-    }
-
-    /// Adds the next steps.
-    pub fn add(&mut self, decided: &Decided) -> io::Result<()> {
-        for step in &decided.steps {
-            let at = usize::try_from(self.counts.steps()).unwrap_or(usize::MAX);
-            self.counts.add(step);
-            // In the entries' order, as the manifests are.
-            for (_, counts) in self.by_policy.iter_mut().filter(|(policy, _)| policy.entries.contains(&at)) {
-                counts.add(step);
-            }
-        }
-        self.lines.write_all(&decided.lines)
-    }
-
-    /// Writes the plan, with these warnings after the manifests' own. `made_at` is the one thing in which two plans of the same world differ.
-    pub fn finish(
-        mut self,
+    /// Begins a plan, with these warnings after the manifests' own. `made_at` is the one thing in which two plans of the
+    /// same world differ.
+    pub fn begin(
         gathered: Gathered,
         targets: Vec<Target>,
-        mut warnings: Vec<String>,
+        warnings: Vec<String>,
         tool: &str,
         made_at: String,
-        to: impl Write,
-    ) -> io::Result<(Header, Footer)> {
-        let mut refusals: Vec<String> = gathered.refusals.iter().map(ToString::to_string).collect();
-        for (policy, counts) in &self.by_policy {
-            let planned = Planned { creates: counts.create, replaces: counts.replace, bytes: counts.bytes };
-            refusals.extend(exceeded(&policy.manifest, &policy.limits, &planned));
-        }
+        room: Room,
+    ) -> io::Result<Self> {
         let base = gathered.base.to_str().ok_or_else(|| {
             io::Error::new(io::ErrorKind::InvalidInput, "the folder of the sources has a name that is not UTF-8")
         })?;
-        warnings.splice(0..0, gathered.warnings);
         let header = Header {
             noclobber_plan: PLAN_FORMAT,
             tool: tool.to_owned(),
@@ -78,21 +127,59 @@ impl Draft {
             manifests: gathered.manifests,
             targets,
             stages: gathered.stages,
-            refusals,
-            warnings,
+            refusals: gathered.refusals.iter().map(ToString::to_string).collect(),
+            warnings: gathered.warnings.into_iter().chain(warnings).collect(),
         };
-        let mut writer = Writer::new(to, &header)?;
-        self.lines.rewind()?;
-        let mut buffer = vec![0; COPY_BYTES];
-        loop {
-            match self.lines.read(&mut buffer) {
-                Ok(0) => break,
-                Ok(n) => writer.lines(&buffer[..n])?,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
+        let writer = Writer::new(BufWriter::with_capacity(BUFFER_BYTES, room), &header)?;
+        let by_policy = gathered.policies.into_iter().map(|policy| (policy, Counts::default())).collect();
+        Ok(Self { writer, header, counts: Counts::default(), by_policy })
+    }
+
+    /// Adds the next steps.
+    pub fn add(&mut self, decided: &Decided) -> io::Result<()> {
+        for step in &decided.steps {
+            let at = usize::try_from(self.counts.steps()).unwrap_or(usize::MAX);
+            self.counts.add(step);
+            for (_, counts) in self.by_policy.iter_mut().filter(|(policy, _)| policy.entries.contains(&at)) {
+                counts.add(step);
             }
         }
-        let (_, footer) = writer.finish(self.counts)?;
-        Ok((header, footer))
+        self.writer.lines(&decided.lines)
     }
+
+    /// Ends the plan, with what there was to warn of on the way.
+    pub fn finish(self, warnings: Vec<String>) -> io::Result<Drafted> {
+        let Self { writer, header: written, counts, by_policy } = self;
+        let mut header = written.clone();
+        header.warnings.extend(warnings);
+        for (policy, counts) in &by_policy {
+            let planned = Planned { creates: counts.create, replaces: counts.replace, bytes: counts.bytes };
+            header.refusals.extend(exceeded(&policy.manifest, &policy.limits, &planned));
+        }
+        let (to, footer) = if header == written {
+            writer.finish(counts)?
+        } else {
+            let mut from = unbuffered(writer.into_inner())?;
+            let mut again = Writer::new(BufWriter::with_capacity(BUFFER_BYTES, from.another()?), &header)?;
+            // The steps begin after the first line.
+            from.seek(SeekFrom::Start(serde_json::to_vec(&written)?.len() as u64 + 1))?;
+            let mut buffer = vec![0; BUFFER_BYTES];
+            loop {
+                match from.read(&mut buffer) {
+                    Ok(0) => break,
+                    Ok(n) => again.lines(&buffer[..n])?,
+                    Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                    Err(error) => return Err(error),
+                }
+            }
+            again.finish(counts)?
+        };
+        let mut room = unbuffered(to)?;
+        room.rewind()?;
+        Ok(Drafted { header, footer, room })
+    }
+}
+
+fn unbuffered(to: BufWriter<Room>) -> io::Result<Room> {
+    to.into_inner().map_err(io::IntoInnerError::into_error)
 }

@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rayon::iter::{IntoParallelRefIterator as _, ParallelIterator as _};
+use rayon::iter::{IntoParallelIterator as _, ParallelIterator as _};
 
 use crate::local::find::{self, Base, Found, Outside};
 use crate::manifest::key;
@@ -12,7 +12,7 @@ use crate::manifest::list::{self, Row};
 use crate::manifest::template::{Engine, Scope, Template};
 use crate::manifest::wanted::Resolver;
 use crate::manifest::{From, Item, Manifest};
-use crate::model::entry::{Compare, Entry, Flaw, Key, Place, Properties, Rule, Terms};
+use crate::model::entry::{Compare, Entry, Flaw, Key, Place, Rule, Terms};
 use crate::model::text::{count, escape};
 
 /// Flaws told of one item. A wrong template over a million matches is one mistake.
@@ -31,7 +31,7 @@ pub struct Expand<'a> {
     names: &'a HashMap<String, Arc<str>>,
     /// Rendered, by target; a target whose prefix is flawed is not here.
     prefixes: HashMap<String, String>,
-    base: Base,
+    base: Arc<Base>,
     /// From the plan's base to this manifest's.
     below: String,
     plan_base: &'a Path,
@@ -51,7 +51,7 @@ pub struct Expand<'a> {
 }
 
 /// Equal terms by what they are made of: shared texts by their addresses, which stay theirs while the terms are kept.
-type TermsId = (*const u8, Rule, Compare, Option<*const u8>, *const Properties);
+type TermsId = (usize, Rule, Compare, Option<usize>, usize);
 
 /// What an entry has besides its source and its key.
 struct Rest {
@@ -80,7 +80,7 @@ impl<'a> Expand<'a> {
             manifest,
             names,
             prefixes: HashMap::new(),
-            base,
+            base: Arc::new(base),
             below,
             plan_base,
             folder,
@@ -224,26 +224,31 @@ impl<'a> Expand<'a> {
         let file_name: Arc<str> = name.display().to_string().into();
         let scope = self.engine.scope();
         let mut rows = list::rows(&file_name, file);
-        let mut batch = Vec::with_capacity(ROWS_AT_ONCE);
+        let base = Arc::clone(&self.base);
+        let mut looked_for: Vec<(Row, Result<Found, find::Error>)> = Vec::new();
         loop {
-            let mut is_over = true;
-            for row in rows.by_ref() {
+            let mut batch = Vec::with_capacity(ROWS_AT_ONCE);
+            let mut is_over = looked_for.is_empty();
+            for row in rows.by_ref().take(ROWS_AT_ONCE) {
+                is_over = false;
                 match row {
                     Ok(row) => batch.push(row),
                     Err(flaws) => flaws.into_iter().for_each(|flaw| self.note(flaw)),
                 }
-                if batch.len() == ROWS_AT_ONCE {
-                    is_over = false;
-                    break;
-                }
             }
-            let found: Vec<_> = batch.par_iter().map(|row| self.base.literal(&row.source)).collect();
-            for (row, found) in batch.drain(..).zip(found) {
-                entries.extend(self.row(item, &file_name, row, found, &scope));
-            }
+            // While one batch is looked for on disk, the one before becomes entries.
+            let (found, ()) = rayon::join(
+                || batch.into_par_iter().map(|row| (base.literal(&row.source), row)).collect::<Vec<_>>(),
+                || {
+                    for (row, found) in looked_for.drain(..) {
+                        entries.extend(self.row(item, &file_name, row, found, &scope));
+                    }
+                },
+            );
             if is_over {
                 break;
             }
+            looked_for = found.into_iter().map(|(found, row)| (row, found)).collect();
         }
     }
 
@@ -326,8 +331,8 @@ impl<'a> Expand<'a> {
 
     fn terms(&mut self, terms: Terms) -> Arc<Terms> {
         let Terms { target, rule, compare, stage, properties } = &terms;
-        let stage = stage.as_ref().map(|stage| stage.as_ptr());
-        let id = (target.as_ptr(), *rule, *compare, stage, Arc::as_ptr(properties));
+        let stage = stage.as_ref().map(|stage| stage.as_ptr() as usize);
+        let id = (target.as_ptr() as usize, *rule, *compare, stage, Arc::as_ptr(properties) as usize);
         Arc::clone(self.terms.entry(id).or_insert_with(|| Arc::new(terms)))
     }
 

@@ -71,7 +71,7 @@ pub(super) async fn look<S: Store>(
             known[members[place] as usize] = Known::There(Brief::of(listed));
             found();
         };
-        let listing = list(&**store, &keys, effort, cancel, take).await;
+        let listing = list(store, &keys, effort, cancel, take).await;
         *requests += listing.requests;
         for (at, is_covered) in members.iter().zip(listing.is_covered) {
             let known = &mut known[*at as usize];

@@ -11,6 +11,8 @@ mod expand;
 pub mod gather;
 #[cfg(test)]
 mod gathering;
+#[cfg(test)]
+mod laws;
 mod look;
 mod part;
 
@@ -35,8 +37,8 @@ use crate::store::{Access, Store};
 use chunk::Work;
 pub use look::Discovery;
 
-/// Entries that go by together.
-const CHUNK: usize = 4096;
+/// Entries that go by together: more would only spoil the processor's caches.
+const CHUNK: usize = 1024;
 /// Chunks under way at once: while one hashes, the next looks.
 const CHUNKS_AT_ONCE: usize = 4;
 

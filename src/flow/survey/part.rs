@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering;
 
 use futures_util::{StreamExt as _, stream};
 
+use super::SurveyError;
 use super::chunk::{Chunk, Work};
 use crate::model::entry::Key;
 use crate::model::head::{Head, Remote};
@@ -14,8 +15,11 @@ use crate::plan::asks_first_part;
 use crate::store::Store;
 
 /// Asks those of a chunk's entries whose object's answer could decide, and gives back the places of the ones that were
-/// told: they are to be hashed for what is wanted now.
-pub(super) async fn ask_first_parts<S: Store>(work: &Arc<Work<S>>, chunk: &mut Chunk) -> Vec<usize> {
+/// told: they are to be hashed for what is wanted now. A failure that every question would meet ends the survey.
+pub(super) async fn ask_first_parts<S: Store>(
+    work: &Arc<Work<S>>,
+    chunk: &mut Chunk,
+) -> Result<Vec<usize>, SurveyError> {
     let from = chunk.from;
     let asked: Vec<_> = (0..chunk.cases.len())
         .filter_map(|at| {
@@ -45,12 +49,16 @@ pub(super) async fn ask_first_parts<S: Store>(work: &Arc<Work<S>>, chunk: &mut C
                 }
                 Ok(Remote::Present(head))
             }
+            Err(error) if error.stop => {
+                let target = work.entries[from + at].terms.target.to_string();
+                return Err(SurveyError::Target { target, cause: error.cause });
+            }
             // Left as it is, the entry would be judged by what one lost answer happened to leave out.
             Err(error) => Err(format!("the bucket could not be asked for the first part: {error}")),
         });
     }
     told.sort_unstable();
-    told
+    Ok(told)
 }
 
 /// Asks for the first part of the object that `head` describes, and keeps the answer there. One request.
