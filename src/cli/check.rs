@@ -9,7 +9,7 @@ use crate::manifest::claims::claims;
 use crate::model::entry::Flaw;
 use crate::model::exit::Exit;
 use crate::model::target::{Addressing, Target, TargetSpec};
-use crate::model::text::count;
+use crate::model::text::{count, escape};
 
 use super::args::{Check, Inputs};
 use super::out::Out;
@@ -70,7 +70,7 @@ pub(super) fn check(args: Check, out: Out) -> Ended {
     };
     let warnings: Vec<String> = warnings.into_iter().chain(alike).collect();
     for warning in &warnings {
-        out.warning(warning);
+        out.warning(&escape(warning));
     }
     // Flaws of single entries would become `error` steps of a plan.
     let of_entries = entries

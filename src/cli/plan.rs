@@ -133,7 +133,13 @@ fn may_write(path: &Path) -> Result<(), Failure> {
         let text = format!("{}: no such folder; make it first, or name another file", folder.display());
         return Err(Failure::new(Exit::Usage, text));
     }
-    if path.exists() && !is_plan(path) {
+    let is_free = match std::fs::metadata(path) {
+        // A device or a pipe has no plan in it, and to open it may hang or do things.
+        Ok(metadata) => metadata.is_file() && is_plan(path),
+        // Nothing, or a link that leads nowhere.
+        Err(_) => true,
+    };
+    if !is_free {
         let text = format!("{name} is there already and is no noclobber plan: it is left alone; name another file");
         return Err(Failure::new(Exit::Usage, text));
     }

@@ -3,13 +3,15 @@
 //! Three walks: the old plan ([`Before::add`]), the new one ([`Changes::add`]), the old one again ([`Changes::recall`]), so
 //! that old values can be told while of each old step only a fingerprint of 64 bytes is held.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
 
 use serde::Serialize;
 use sha2::Digest as _;
 
 use crate::model::head::Seen;
-use crate::model::step::{Action, Counts, Footer, Header, Step, digest_text};
+use crate::model::step::{Action, Counts, Footer, Header, Proof, Step, digest_text};
+use crate::model::target::{Addressing, ConditionalWrites, Target};
 use crate::model::text::{bytes as size, count, escape, name};
 
 use super::text::{Paint, Tone, totals};
@@ -171,7 +173,8 @@ impl Changes {
     /// Takes in the next step of the old plan once more, after all of the new one.
     pub fn recall(&mut self, old: &Step) {
         if let Some(new) = self.changed.remove(&old.n) {
-            let what = differences(old, &new);
+            let targets = [terms(&self.before.header, old), terms(&self.header, &new)];
+            let what = differences(old, &new, targets);
             let kind = if old.action == new.action { Kind::Other } else { Kind::Action };
             self.told.push(change(&self.header, &new, kind, (Some(old.action), Some(new.action)), what));
             return;
@@ -282,7 +285,7 @@ fn change(
 
 /// What two steps of one key differ in, as far as a reviewer cares: not where in the manifest they stand, nor when the
 /// file was touched.
-fn differences(old: &Step, new: &Step) -> Vec<String> {
+fn differences(old: &Step, new: &Step, [target_before, target_now]: [String; 2]) -> Vec<String> {
     let mut what = Vec::new();
     let mut say = |label: &str, old: String, new: String| {
         if old != new {
@@ -298,7 +301,9 @@ fn differences(old: &Step, new: &Step) -> Vec<String> {
         old.head.as_ref().map(seen).unwrap_or_default(),
         new.head.as_ref().map(seen).unwrap_or_default(),
     );
+    say("proof", claim(old), claim(new));
     say("source", source(old), source(new));
+    say("target", target_before, target_now);
     let stage = |step: &Step| step.stage.as_deref().map(|stage| name(stage).into_owned()).unwrap_or_default();
     say("stage", stage(old), stage(new));
     say("content_type", content_type(old), content_type(new));
@@ -306,6 +311,11 @@ fn differences(old: &Step, new: &Step) -> Vec<String> {
     let note = |step: &Step| step.note.as_deref().map(|note| escape(note).into_owned()).unwrap_or_default();
     say("note", note(old), note(new));
     what
+}
+
+/// That a step rests on a claim alone. Which of the sounder proofs was at hand is no news.
+fn claim(step: &Step) -> String {
+    step.proof.filter(|proof| *proof == Proof::Claim).map(|proof| proof.to_string()).unwrap_or_default()
 }
 
 fn or_none(text: &str) -> &str {
@@ -344,37 +354,43 @@ fn of_all(before: &Header, now: &Header) -> Vec<String> {
     if before.base != now.base {
         lines.push(format!("sources below: {} -> {}", name(&before.base), name(&now.base)));
     }
-    for (name_, value) in &now.parameters {
-        let old = before.parameters.get(name_).map_or("none".into(), |old| name(old));
-        if before.parameters.get(name_) != Some(value) {
-            lines.push(format!("{}: {old} -> {}", escape(name_), name(value)));
+    let stages = |header: &Header| header.stages.iter().map(|stage| name(stage)).collect::<Vec<_>>().join(", then ");
+    if before.stages != now.stages {
+        lines.push(format!("stages: {} -> {}", or_none(&stages(before)), or_none(&stages(now))));
+    }
+    let parameters: BTreeSet<&String> = before.parameters.keys().chain(now.parameters.keys()).collect();
+    for parameter in parameters {
+        let [old, new] = [before, now].map(|header| header.parameters.get(parameter));
+        if old != new {
+            let [old, new] = [old, new].map(|value| value.map_or("none".into(), |value| name(value)));
+            lines.push(format!("{}: {old} -> {new}", escape(parameter)));
         }
     }
+    // Two targets may lead to one bucket on different terms: met by name, or by terms where only the name is another.
+    let is_same =
+        |old: &Target, new: &Target| old.place() == new.place() && (old.name == new.name || asked(old) == asked(new));
+    let address =
+        |target: &Target| format!("{}: {} at {}", name(&target.name), name(&target.bucket), escape(&target.endpoint));
     for target in &now.targets {
-        let same = |old: &&crate::model::target::Target| old.place() == target.place();
-        let bucket = name(&target.bucket);
-        match before.targets.iter().find(same) {
-            None => lines.push(format!("target {bucket} at {}: added", escape(&target.endpoint))),
-            Some(old) => {
-                let asked = |target: &crate::model::target::Target| {
-                    let owner = target.owner.as_ref().map_or("anybody".into(), |owner| escape(owner));
-                    let checks = match target.conditional_writes {
-                        crate::model::target::ConditionalWrites::Required => "",
-                        crate::model::target::ConditionalWrites::CheckFirst => ", check-first: NOT atomic",
-                    };
-                    let trust = if target.trust_metadata { "" } else { ", trust_metadata: false" };
-                    format!("owner {owner}, region {}{checks}{trust}", escape(&target.region))
-                };
-                if asked(old) != asked(target) {
-                    lines.push(format!("target {bucket}: {} -> {}", asked(old), asked(target)));
-                }
+        let by_name = before.targets.iter().find(|old| old.name == target.name && is_same(old, target));
+        match by_name.or_else(|| before.targets.iter().find(|old| is_same(old, target))) {
+            None => lines.push(format!("target {}: added", address(target))),
+            Some(old) if asked(old) != asked(target) => {
+                lines.push(format!("target {}: {} -> {}", name(&target.name), asked(old), asked(target)));
             }
+            Some(_) => {}
         }
     }
     for old in &before.targets {
-        if !now.targets.iter().any(|target| target.place() == old.place()) {
-            lines.push(format!("target {} at {}: gone", name(&old.bucket), escape(&old.endpoint)));
+        if !now.targets.iter().any(|target| is_same(old, target)) {
+            lines.push(format!("target {}: gone", address(old)));
         }
+    }
+    for warning in now.warnings.iter().filter(|warning| !before.warnings.contains(warning)) {
+        lines.push(format!("warned now: {}", escape(warning)));
+    }
+    for warning in before.warnings.iter().filter(|warning| !now.warnings.contains(warning)) {
+        lines.push(format!("no longer warned: {}", escape(warning)));
     }
     for refusal in now.refusals.iter().filter(|refusal| !before.refusals.contains(refusal)) {
         lines.push(format!("refused now: {}", escape(refusal)));
@@ -385,13 +401,59 @@ fn of_all(before: &Header, now: &Header) -> Vec<String> {
     lines
 }
 
+/// All that is asked of a target besides where it leads.
+fn asked(target: &Target) -> String {
+    let Target {
+        name: _,
+        bucket: _,
+        endpoint: _,
+        region,
+        addressing,
+        owner,
+        profile,
+        role_arn,
+        request_payer,
+        trust_metadata,
+        conditional_writes,
+    } = target;
+    let mut text = owner.as_ref().map_or("owner anybody".to_owned(), |owner| format!("owner {}", escape(owner)));
+    let _ = write!(text, ", region {}", escape(region));
+    for (what, value) in [("profile", profile), ("role_arn", role_arn)] {
+        if let Some(value) = value {
+            let _ = write!(text, ", {what} {}", escape(value));
+        }
+    }
+    for (is, what) in [
+        (*addressing == Addressing::Virtual, ", addressed by host"),
+        (*request_payer, ", requester pays"),
+        (!*trust_metadata, ", trust_metadata: false"),
+        (*conditional_writes == ConditionalWrites::CheckFirst, ", check-first: NOT atomic"),
+    ] {
+        if is {
+            text.push_str(what);
+        }
+    }
+    text
+}
+
+/// The terms of a step's target, where others lead to the same place; of a target that is alone they are told for all.
+fn terms(header: &Header, step: &Step) -> String {
+    let Some(target) = header.targets.iter().find(|known| *known.name == *step.target) else { return String::new() };
+    let rivals = header.targets.iter().filter(|other| other.place() == target.place()).count();
+    if rivals > 1 { asked(target) } else { String::new() }
+}
+
 fn fingerprint(header: &Header, step: &Step) -> Fingerprint {
+    // As data: two different sets of tags may read alike.
+    let asked_for =
+        if step.action.writes() { serde_json::to_string(&step.properties).unwrap_or_default() } else { String::new() };
     let rest = [
         step.rule.to_string(),
         step.reason.to_string(),
         step.stage.as_deref().unwrap_or_default().to_owned(),
-        properties(step),
-        content_type(step),
+        claim(step),
+        terms(header, step),
+        asked_for,
         step.note.clone().unwrap_or_default(),
     ];
     Fingerprint {
@@ -409,7 +471,7 @@ fn fingerprint(header: &Header, step: &Step) -> Fingerprint {
 /// Where a step writes: endpoint, bucket and key.
 fn place(header: &Header, step: &Step) -> [u8; 16] {
     let target = header.targets.iter().find(|known| *known.name == *step.target);
-    let (endpoint, bucket) = target.map_or((String::new(), ""), crate::model::target::Target::place);
+    let (endpoint, bucket) = target.map_or((String::new(), ""), Target::place);
     *digest(&[&endpoint, bucket, step.key.as_str()]).first_chunk().unwrap_or(&[0; 16])
 }
 

@@ -45,7 +45,7 @@ pub(super) fn properties(step: &Step) -> String {
     for (what, pairs) in [("metadata", metadata), ("tags", tags)] {
         if !pairs.is_empty() {
             let pairs: Vec<String> =
-                pairs.iter().map(|(key, value)| format!("{}={}", name(key), name(value))).collect();
+                pairs.iter().map(|(key, value)| format!("{}={}", unmistakable(key), unmistakable(value))).collect();
             texts.push(format!("{what}: {}", pairs.join(" ")));
         }
     }
@@ -104,4 +104,9 @@ pub(super) fn encryption(encryption: &Encryption) -> &'static str {
         Encryption::Customer => "customer",
         Encryption::Unknown => "unknown",
     }
+}
+
+/// A key or a value beside an equals sign: quoted where it has one itself.
+fn unmistakable(text: &str) -> std::borrow::Cow<'_, str> {
+    if text.contains(['=', ' ']) || text.is_empty() { format!("\"{}\"", name(text)).into() } else { name(text) }
 }

@@ -33,6 +33,37 @@ fn every_flaw_of_a_manifest_is_told_with_its_line() {
 }
 
 #[test]
+fn what_is_no_file_is_never_replaced_by_a_plan() {
+    use std::os::unix::fs::FileTypeExt as _;
+    let mut session = Session::new();
+    let pipe = session.path("pipe");
+    rustix::fs::mknodat(
+        rustix::fs::CWD,
+        &pipe,
+        rustix::fs::FileType::Fifo,
+        rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR,
+        0,
+    )
+    .unwrap();
+    // It has no first line, and to wait for one would be to wait for ever.
+    session.run("plan m.yaml --date 2026-01-31 --sandbox s -o pipe");
+    assert!(std::fs::metadata(&pipe).unwrap().file_type().is_fifo());
+    assert!(session.told().contains("exit 64"), "{}", session.told());
+}
+
+#[test]
+fn a_list_that_names_no_file_is_a_flaw_unless_it_may_be_empty() {
+    let mut session = Session::new();
+    session.write("l.csv", "source,key\n");
+    session.write("l.yaml", "version: 1\nbucket: a-bucket\nentries:\n  - list: l.csv\n");
+    session.write("o.yaml", "version: 1\nbucket: a-bucket\nentries:\n  - list: l.csv\n    optional: true\n");
+    session.run("check l.yaml").run("check o.yaml");
+    let told = session.told();
+    assert!(told.contains("l.yaml:4: the list l.csv names no file; if that is fine, say optional: true"), "{told}");
+    assert!(told.contains("Sound: 0 entries for 1 target"), "{told}");
+}
+
+#[test]
 fn keys_that_meet_are_refused_whichever_manifest_they_come_from() {
     let mut session = Session::new();
     session.write("a.yaml", MANIFEST);

@@ -225,12 +225,13 @@ impl<'a> Expand<'a> {
         let scope = self.engine.scope();
         let mut rows = list::rows(&file_name, file);
         let base = Arc::clone(&self.base);
+        let mut is_empty = true;
         let mut looked_for: Vec<(Row, Result<Found, find::Error>)> = Vec::new();
         loop {
             let mut batch = Vec::with_capacity(ROWS_AT_ONCE);
             let mut is_over = looked_for.is_empty();
             for row in rows.by_ref().take(ROWS_AT_ONCE) {
-                is_over = false;
+                (is_over, is_empty) = (false, false);
                 match row {
                     Ok(row) => batch.push(row),
                     Err(flaws) => flaws.into_iter().for_each(|flaw| self.note(flaw)),
@@ -249,6 +250,10 @@ impl<'a> Expand<'a> {
                 break;
             }
             looked_for = found.into_iter().map(|(found, row)| (row, found)).collect();
+        }
+        if is_empty {
+            // As a glob that matches nothing: a dump that came out empty must not pass for a batch that is done.
+            self.absent(item, line, &format!("the list {} names no file", name.display()));
         }
     }
 

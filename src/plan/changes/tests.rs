@@ -132,6 +132,52 @@ fn what_came_and_what_went_is_told_and_another_bucket_is_another_place() {
 }
 
 #[test]
+fn another_order_of_stages_other_terms_and_a_parameter_that_went_are_told() {
+    use crate::model::target::ConditionalWrites;
+    type Edit = fn(&mut Header, &mut Vec<Step>);
+    let lax = |header: &mut Header| {
+        let target = Target {
+            name: "lax".into(),
+            conditional_writes: ConditionalWrites::CheckFirst,
+            ..header.targets[0].clone()
+        };
+        header.targets.push(target);
+    };
+    let edits: [(Edit, &str); 5] = [
+        (|header, _| header.stages.reverse(), "stages: data, then index -> index, then data"),
+        (|header, _| header.targets[0].profile = Some("p2".into()), "profile p2"),
+        (|header, _| header.targets[0].request_payer = true, "requester pays"),
+        (|header, _| drop(header.parameters.remove("date")), "date: 2026-01-02 -> none"),
+        (|_, steps| steps[1].target = "lax".into(), "check-first: NOT atomic"),
+    ];
+    let mut header = samples::header();
+    header.stages = vec!["data".into(), "index".into()];
+    header.parameters.insert("date".into(), "2026-01-02".into());
+    lax(&mut header);
+    let old = samples::plan(header.clone(), samples::steps());
+    assert!(changed(&old, &old).is_nothing(), "a plan differs from itself");
+    for (edit, expected) in edits {
+        let (mut header, mut steps) = (header.clone(), samples::steps());
+        edit(&mut header, &mut steps);
+        let found = changed(&old, &samples::plan(header, steps));
+        assert!(found.text(&|_, text| text.to_owned()).contains(expected), "{expected}: {found:#?}");
+    }
+}
+
+#[test]
+fn tags_that_read_alike_are_not_taken_for_each_other() {
+    let tagged = |key: &str, value: &str| {
+        let mut steps = samples::steps();
+        let tags = [(key.to_owned(), value.to_owned())].into();
+        steps[1].properties = Arc::new(Properties { tags, ..(*steps[1].properties).clone() });
+        samples::plan(samples::header(), steps)
+    };
+    let found = changed(&tagged("a=b", "c"), &tagged("a", "b=c"));
+    let [entry] = found.entries.as_slice() else { panic!("{found:#?}") };
+    assert_eq!(entry.what, ["properties: tags: \"a=b\"=c -> tags: a=\"b=c\""]);
+}
+
+#[test]
 fn what_changed_for_all_is_told_once() {
     let old = samples::plan(samples::header(), samples::steps());
     let mut header = samples::header();
@@ -145,7 +191,7 @@ fn what_changed_for_all_is_told_once() {
         [
             "sources below: /data -> /other",
             "date: 2026-01-02 -> 2026-01-03",
-            "target reports: owner 111122223333, region eu-west-1 -> owner anybody, region eu-west-1",
+            "target default: owner 111122223333, region eu-west-1, addressed by host -> owner anybody, region eu-west-1, addressed by host",
             "refused now: too many"
         ]
     );
