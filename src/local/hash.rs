@@ -4,7 +4,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use rayon::iter::{IndexedParallelIterator as _, IntoParallelRefIterator as _, ParallelIterator as _};
+use rayon::iter::{IndexedParallelIterator as _, IntoParallelIterator as _, ParallelIterator as _};
 
 use super::cache::Cache;
 use super::read::{Windows, read};
@@ -79,18 +79,23 @@ impl Hashing {
             for batch in jobs.chunks(BATCH_JOBS) {
                 let marked: Vec<(&Path, &Mark)> = batch.iter().map(|job| (job.path.as_path(), &job.mark)).collect();
                 let known = self.cache.recall(&marked);
-                let (mut files, mut bytes) = (0, 0);
-                for (job, known) in batch.iter().zip(&known) {
-                    if known.as_ref().is_none_or(|known| !job.wanted.without(known).is_nothing()) {
-                        (files, bytes) = (files + 1, bytes + job.mark.size);
+                let mut unread = Vec::new();
+                for (job, known) in batch.iter().zip(known) {
+                    let known = known.unwrap_or_default();
+                    if job.wanted.without(&known).is_nothing() && !job.wanted.is_nothing() {
+                        done(job.index, Ok(LocalFile { stat: job.mark.stat(), digests: known.only(&job.wanted) }));
+                    } else {
+                        unread.push((job, known));
                     }
                 }
-                if files > 0 {
-                    tell(Told::Found { files, bytes });
+                if unread.is_empty() {
+                    continue;
                 }
+                let (files, bytes) = (unread.len() as u64, unread.iter().map(|(job, _)| job.mark.size).sum());
+                tell(Told::Found { files, bytes });
                 // Split down to single files: one huge file among small ones must not hold its neighbours back.
-                batch.par_iter().zip(known).with_max_len(1).for_each(|(job, known)| {
-                    done(job.index, self.answer(job, known.unwrap_or_default(), &tell));
+                unread.into_par_iter().with_max_len(1).for_each(|(job, known)| {
+                    done(job.index, self.answer(job, known, &tell));
                 });
             }
         });
@@ -103,9 +108,6 @@ impl Hashing {
         let missing = wanted.without(&known);
         if wanted.is_nothing() {
             return hash(path, wanted, &|_| ());
-        }
-        if missing.is_nothing() {
-            return Ok(LocalFile { stat: mark.stat(), digests: known.only(wanted) });
         }
         let advance = |bytes| tell(Told::Read(bytes));
         let read = |wanted| read(path, wanted, Some(&self.windows), &advance);
