@@ -110,7 +110,7 @@ pub struct Check {
 pub enum Discovery {
     /// Whichever costs less
     Auto,
-    /// ListObjectsV2 over the keys' common prefix
+    /// ListObjectsV2 of the folders that the keys are in
     List,
     /// HeadObject for each key
     Head,
