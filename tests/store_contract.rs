@@ -140,6 +140,7 @@ async fn moto_keeps_the_contract_but_for_the_completes_if_match() {
         stumbles_over_aborted_uploads: true,
         // To it every object is one part.
         hides_first_parts: true,
+        tells_no_parts: true,
         ..Quirks::default()
     };
     keeps_the_contract("NOCLOBBER_TEST_MOTO", quirks).await;

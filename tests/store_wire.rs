@@ -14,7 +14,7 @@ use noclobber::model::target::{Addressing, ConditionalWrites, Target};
 use noclobber::model::write::{Expect, Object, PutError, Refusal, Written};
 use noclobber::store::contract::object;
 use noclobber::store::s3::{ConnectError, Keys, S3};
-use noclobber::store::{Access, Body, Part, PartTaken, ProbeKey, Probed, Store, UploadId};
+use noclobber::store::{Access, Body, Part, PartContent, PartTaken, ProbeKey, Probed, Store, UploadId};
 use sha2::Digest as _;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
@@ -459,7 +459,7 @@ async fn every_request_names_the_expected_owner_and_who_pays() {
     let (key, upload) = (Key::new("k"), UploadId("u".into()));
     let (parted, taken) = one_part();
     let probe = ProbeKey::new(&key, "run");
-    let part = Part { number: 1, bytes: Bytes::from_static(b"part"), sha256: taken.sha256 };
+    let part = Part { number: 1, content: PartContent::Bytes(Bytes::from_static(b"part")), sha256: taken.sha256 };
     let failed = [
         store.access().await.is_err(),
         store.head(&key).await.is_err(),

@@ -62,15 +62,29 @@ impl Paths {
 
     /// The run id goes last: a crash in between leaves it with the rows that it belongs to.
     pub fn remove_traces(&self) -> Result<(), JournalError> {
-        for path in [&self.partial, &self.notes] {
-            match std::fs::remove_file(path) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                    return Err(JournalError::io(path, "be removed")(error));
-                }
-                Ok(()) | Err(_) => {}
-            }
-        }
-        Ok(())
+        remove(&self.partial)?;
+        remove(&self.notes)
+    }
+
+    /// Leaves notes in the place of the old ones, and no rows.
+    pub fn remove_rows_and_keep(&self, notes: &[u8]) -> Result<(), JournalError> {
+        let write = || {
+            let mut file = tempfile::Builder::new().prefix(".noclobber-journal-").tempfile_in(&self.folder)?;
+            file.write_all(notes)?;
+            file.as_file().sync_all()?;
+            file.persist(&self.notes)?;
+            Ok(())
+        };
+        write().map_err(JournalError::io(&self.notes, "be written"))?;
+        remove(&self.partial)?;
+        self.sync_folder()
+    }
+}
+
+fn remove(path: &Path) -> Result<(), JournalError> {
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(JournalError::io(path, "be removed")(error)),
+        Ok(()) | Err(_) => Ok(()),
     }
 }
 

@@ -45,7 +45,10 @@ pub struct Opened {
     pub partial: Vec<u8>,
     /// Steps that earlier runs were about to send, whatever became of them.
     pub begun: Vec<Begun>,
-    /// Multipart uploads that earlier runs began, whatever became of them.
+    /// Whether `begun` names all of them. Not so when the machine went down since: these notes survive a process, and
+    /// not a power cut.
+    pub begun_is_whole: bool,
+    /// Multipart uploads that earlier runs began, as far as is known neither completed nor aborted.
     pub uploads: Vec<Upload>,
 }
 
@@ -113,10 +116,12 @@ impl Journal {
         let notes = Notes::open(&paths.notes, before.as_ref(), &run_id, plan_digest)?;
         let rows = Tape::open(&paths.partial, partial.len() as u64)?;
         paths.sync_folder()?;
+        // Rows without notes: the notes were lost.
+        let begun_is_whole = before.as_ref().map_or(partial.is_empty(), |before| before.is_of_this_boot);
         let (begun, uploads) = before.map(|before| (before.begun, before.uploads)).unwrap_or_default();
         let lines = whole_rows(&partial).count() as u64;
         let journal = Self { paths, rows, lines, notes, _lock: lock };
-        Ok(Opened { journal, run_id, is_resumed, report, partial, begun, uploads })
+        Ok(Opened { journal, run_id, is_resumed, report, partial, begun, begun_is_whole, uploads })
     }
 
     /// Adds one whole line, with its line end, in one write. After an error the file holds what it held before.
@@ -141,12 +146,22 @@ impl Journal {
         self.notes.upload(upload).map_err(JournalError::io(&self.paths.notes, "be written"))
     }
 
-    /// Puts the finished report in its place, whole or not at all, and removes what is not needed any more.
+    /// Notes that a multipart upload was completed or aborted.
+    pub fn note_over(&mut self, upload_id: &str) -> Result<(), JournalError> {
+        self.notes.over(upload_id).map_err(JournalError::io(&self.paths.notes, "be written"))
+    }
+
+    /// Puts the finished report in its place, whole or not at all, and removes what is not needed any more. Uploads that
+    /// could not be aborted stay noted: nobody else knows of them.
     pub fn finish(self, lines: impl IntoIterator<Item = String>) -> Result<(), JournalError> {
         let Self { paths, rows, lines: _, notes, _lock } = self;
         files::replace(&paths, lines)?;
+        let left = notes.left().map_err(JournalError::io(&paths.notes, "be written"))?;
         drop((rows, notes));
-        paths.remove_traces()
+        match left {
+            None => paths.remove_traces(),
+            Some(left) => paths.remove_rows_and_keep(&left),
+        }
     }
 
     /// Leaves no trace of a run that sent no write.

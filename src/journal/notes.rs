@@ -37,6 +37,8 @@ pub struct Begun {
 enum Note {
     Begun(Begun),
     Upload(Upload),
+    /// The id of an upload that was completed or aborted.
+    Over(String),
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -46,6 +48,9 @@ struct Header {
     run_id: String,
     plan_digest: String,
     started_at: String,
+    /// Tells one start of the machine from another; none where the system does not tell.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    boot_id: Option<String>,
 }
 
 /// What an earlier run left.
@@ -53,8 +58,13 @@ struct Header {
 pub(super) struct Before {
     pub run_id: String,
     plan_digest: String,
+    started_at: String,
     pub begun: Vec<Begun>,
+    /// Those that are not over.
     pub uploads: Vec<Upload>,
+    /// Whether the machine has been up ever since: then nothing that was noted can be missing.
+    pub is_of_this_boot: bool,
+    boot_id: Option<String>,
     whole_bytes: u64,
 }
 
@@ -67,6 +77,9 @@ impl Before {
 #[derive(Debug)]
 pub(super) struct Notes {
     tape: Tape,
+    header: Header,
+    /// In the order in which they were begun.
+    open: Vec<Upload>,
 }
 
 impl Notes {
@@ -91,22 +104,32 @@ impl Notes {
             match serde_json::from_slice(line).map_err(damaged)? {
                 Note::Begun(step) => begun.push(step),
                 Note::Upload(upload) => uploads.push(upload),
+                Note::Over(id) => uploads.retain(|upload: &Upload| upload.upload_id != id),
             }
             whole_bytes += line.len() as u64;
         }
-        let Header { noclobber_journal: _, run_id, plan_digest, started_at: _ } = header;
-        Ok(Some(Before { run_id, plan_digest, begun, uploads, whole_bytes }))
+        let Header { noclobber_journal: _, run_id, plan_digest, started_at, boot_id } = header;
+        let is_of_this_boot = boot_id.is_some() && boot_id == this_boot();
+        Ok(Some(Before { run_id, plan_digest, started_at, begun, uploads, is_of_this_boot, boot_id, whole_bytes }))
     }
 
     pub fn open(path: &Path, before: Option<&Before>, run_id: &str, plan_digest: &str) -> Result<Self, JournalError> {
         if let Some(before) = before {
-            return Ok(Self { tape: Tape::open(path, before.whole_bytes)? });
+            let header = Header {
+                noclobber_journal: FORMAT,
+                run_id: before.run_id.clone(),
+                plan_digest: before.plan_digest.clone(),
+                started_at: before.started_at.clone(),
+                boot_id: before.boot_id.clone(),
+            };
+            return Ok(Self { tape: Tape::open(path, before.whole_bytes)?, header, open: before.uploads.clone() });
         }
         let header = Header {
             noclobber_journal: FORMAT,
             run_id: run_id.to_owned(),
             plan_digest: plan_digest.to_owned(),
             started_at: jiff::Timestamp::now().to_string(),
+            boot_id: this_boot(),
         };
         let write = || {
             let line = encode(&header)?;
@@ -116,7 +139,7 @@ impl Notes {
             Ok(line.len() as u64)
         };
         let bytes = write().map_err(JournalError::io(path, "be written"))?;
-        Ok(Self { tape: Tape::open(path, bytes)? })
+        Ok(Self { tape: Tape::open(path, bytes)?, header, open: Vec::new() })
     }
 
     /// Survives the process, and not a power cut: a sync a step would cost more than the small uploads themselves.
@@ -127,8 +150,33 @@ impl Notes {
     /// Survives a power cut: an upload that nobody remembers is billed for ever.
     pub fn upload(&mut self, upload: &Upload) -> io::Result<()> {
         self.tape.append(&encode(&Note::Upload(upload.clone()))?)?;
+        self.open.push(upload.clone());
         self.tape.sync()
     }
+
+    /// Need not survive anything: an upload that is over is found to be so.
+    pub fn over(&mut self, upload_id: &str) -> io::Result<()> {
+        self.open.retain(|upload| upload.upload_id != upload_id);
+        self.tape.append(&encode(&Note::Over(upload_id.to_owned()))?)
+    }
+
+    /// What has to be kept when the run is over: the uploads that could not be aborted, if any.
+    pub fn left(&self) -> io::Result<Option<Vec<u8>>> {
+        if self.open.is_empty() {
+            return Ok(None);
+        }
+        let mut text = encode(&self.header)?;
+        for upload in &self.open {
+            text.extend(encode(&Note::Upload(upload.clone()))?);
+        }
+        Ok(Some(text))
+    }
+}
+
+/// What tells this start of the machine from any other, where the system tells it (Linux does; see random(4)).
+fn this_boot() -> Option<String> {
+    let id = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
+    Some(id.trim().to_owned()).filter(|id| !id.is_empty())
 }
 
 fn encode(value: &impl Serialize) -> io::Result<Vec<u8>> {

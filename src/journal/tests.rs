@@ -50,8 +50,9 @@ fn upload(n: u64) -> Upload {
 #[test]
 fn a_run_leaves_its_report_and_nothing_else() {
     let desk = Desk::new();
-    let Opened { mut journal, run_id, is_resumed, report, partial, begun, uploads } = desk.open().unwrap();
-    assert!(!is_resumed && begun.is_empty());
+    let Opened { mut journal, run_id, is_resumed, report, partial, begun, begun_is_whole, uploads } =
+        desk.open().unwrap();
+    assert!(!is_resumed && begun.is_empty() && begun_is_whole);
     assert_eq!((run_id.as_str(), report.len(), partial.len(), uploads.len()), ("fresh", 0, 0, 0));
     assert!(desk.read("r.csv.journal").contains("\"run_id\":\"fresh\""), "the run id must be on disk by now");
     journal.append(HEADER.into()).unwrap();
@@ -251,4 +252,51 @@ fn a_report_that_cannot_be_finished_leaves_the_rows_where_they_are() {
     assert!(matches!(journal.finish([HEADER.to_owned()]), Err(JournalError::Io { .. })));
     assert_eq!(desk.names(), ["r.csv", "r.csv.journal", "r.csv.partial"]);
     assert_eq!(desk.read("r.csv.partial"), HEADER);
+}
+
+#[test]
+fn uploads_that_are_over_are_forgotten_and_the_others_outlive_the_run() {
+    let desk = Desk::new();
+    let mut journal = desk.open().unwrap().journal;
+    for n in 1..=3 {
+        journal.note_upload(&upload(n)).unwrap();
+    }
+    journal.note_over("u2").unwrap();
+    drop(journal);
+    let Opened { mut journal, uploads, .. } = desk.open().unwrap();
+    assert_eq!(uploads, [upload(1), upload(3)]);
+    journal.note_begun(3).unwrap();
+    journal.note_over("u1").unwrap();
+    journal.append(HEADER.into()).unwrap();
+    journal.finish([HEADER.to_owned(), line("fresh", PLAN, 1)]).unwrap();
+    assert_eq!(desk.names(), ["r.csv", "r.csv.journal"]);
+
+    // The report is finished: what was begun then is in no doubt any more.
+    let Opened { mut journal, run_id, begun, uploads, .. } = desk.open().unwrap();
+    assert_eq!((run_id.as_str(), begun.len(), uploads), ("fresh", 0, vec![upload(3)]));
+    journal.note_over("u3").unwrap();
+    journal.finish([HEADER.to_owned(), line("fresh", PLAN, 1)]).unwrap();
+    assert_eq!(desk.names(), ["r.csv"]);
+}
+
+#[test]
+fn what_was_begun_is_known_for_certain_only_while_the_machine_stays_up() {
+    let desk = Desk::new();
+    drop(desk.open().unwrap());
+    assert!(desk.open().unwrap().begun_is_whole, "the same boot");
+    let notes = desk.read("r.csv.journal");
+    let boot = notes.split("\"boot_id\":\"").nth(1).and_then(|rest| rest.split('"').next()).unwrap().to_owned();
+    for other in [notes.replace(&boot, "another-boot"), notes.replace(&format!(",\"boot_id\":\"{boot}\""), "")] {
+        assert_ne!(other, notes);
+        fs::write(desk.at("r.csv.journal"), &other).unwrap();
+        assert!(!desk.open().unwrap().begun_is_whole, "{other}");
+    }
+    // Rows, and no notes at all.
+    fs::write(desk.at("r.csv.partial"), format!("{HEADER}{}", line("r", PLAN, 1))).unwrap();
+    fs::write(desk.at("r.csv.journal"), "").unwrap();
+    assert!(!desk.open().unwrap().begun_is_whole);
+    // A finished report has every row.
+    let desk = Desk::new();
+    desk.open().unwrap().journal.finish([HEADER.to_owned(), line("r", PLAN, 1)]).unwrap();
+    assert!(desk.open().unwrap().begun_is_whole);
 }

@@ -11,7 +11,9 @@ use crate::model::digest::ETag;
 use crate::model::entry::Key;
 use crate::model::head::{Remote, VersionId};
 use crate::model::write::{Cause, Expect, LookError, Object, PutError, Refusal, Written};
-use crate::store::{Access, Body, Page, Part, PartTaken, ProbeKey, Probed, Store, UploadId, Version};
+use crate::store::{
+    Access, Body, HeldPart, Page, Part, PartTaken, ProbeKey, Probed, Store, UploadId, UploadsMark, UploadsPage, Version,
+};
 
 /// A way to fail.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -275,6 +277,16 @@ impl<S: Store> Store for Flaky<S> {
 
     async fn put_part(&self, object: &Object, upload: &UploadId, part: Part) -> Result<PartTaken, PutError> {
         fail(self.draw_write("put_part", &object.key).await, self.inner.put_part(object, upload, part)).await
+    }
+
+    async fn list_parts(&self, key: &Key, upload: &UploadId) -> Result<Option<Vec<HeldPart>>, LookError> {
+        self.look("list_parts", key.as_str()).await?;
+        self.inner.list_parts(key, upload).await
+    }
+
+    async fn uploads(&self, prefix: &str, after: Option<&UploadsMark>) -> Result<UploadsPage, LookError> {
+        self.look("uploads", prefix).await?;
+        self.inner.uploads(prefix, after).await
     }
 
     async fn complete(

@@ -1,6 +1,7 @@
 //! The reference store: what a correct bucket does, versioned, atomic, in memory. No clock: time is a count of writes.
 
 use std::collections::BTreeMap;
+use std::os::unix::fs::FileExt as _;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
@@ -10,7 +11,10 @@ use crate::model::digest::{Checksum, ETag, Md5, Sha256};
 use crate::model::entry::{Key, Properties};
 use crate::model::head::{Encryption, Head, HeldChecksums, HeldSha256, Remote, VersionId};
 use crate::model::write::{Cause, Expect, LookError, Object, PutError, Refusal, Written};
-use crate::store::{Access, Body, Listed, Page, Part, PartTaken, ProbeKey, Probed, Store, UploadId, Version};
+use crate::store::{
+    Access, Body, HeldPart, Listed, OpenUpload, Page, Part, PartContent, PartTaken, ProbeKey, Probed, Store, UploadId,
+    UploadsMark, UploadsPage, Version,
+};
 
 const PAGE_KEYS: usize = 1000;
 
@@ -357,7 +361,14 @@ impl Store for Memory {
     }
 
     async fn put_part(&self, object: &Object, upload: &UploadId, part: Part) -> Result<PartTaken, PutError> {
-        let Part { number, bytes, sha256 } = part;
+        let Part { number, content, sha256 } = part;
+        let bytes = match content {
+            PartContent::Bytes(bytes) => bytes,
+            PartContent::File { path, offset, length } => piece(&path, offset, length).map_err(|error| {
+                let message = format!("{}: {error}", path.display());
+                PutError::Refused(Refusal::Source, Cause { code: "Source".into(), message, ..Cause::default() })
+            })?,
+        };
         if sha256_of(&bytes) != sha256 {
             return Err(changed("the part's checksum is not that of its bytes"));
         }
@@ -369,6 +380,43 @@ impl Store for Memory {
         let taken = PartTaken { number, etag: ETag::new(&md5_of(&bytes).to_string()), sha256 };
         begun.parts.insert(number, (bytes, taken.clone()));
         Ok(taken)
+    }
+
+    async fn list_parts(&self, key: &Key, upload: &UploadId) -> Result<Option<Vec<HeldPart>>, LookError> {
+        let bucket = self.lock();
+        let begun = bucket.uploads.get(&upload.0).filter(|begun| begun.object.key == *key);
+        let held = |(bytes, taken): &(Bytes, PartTaken)| HeldPart {
+            number: taken.number,
+            size: bytes.len() as u64,
+            etag: taken.etag.clone(),
+            sha256: Some(taken.sha256),
+        };
+        Ok(begun.map(|begun| begun.parts.values().map(held).collect()))
+    }
+
+    async fn uploads(&self, prefix: &str, after: Option<&UploadsMark>) -> Result<UploadsPage, LookError> {
+        let bucket = self.lock();
+        let mut uploads: Vec<OpenUpload> = bucket
+            .uploads
+            .iter()
+            .map(|(id, begun)| OpenUpload {
+                key: begun.object.key.clone(),
+                upload: UploadId(id.clone()),
+                initiated: None,
+            })
+            .filter(|open| open.key.as_str().starts_with(prefix))
+            .filter(|open| {
+                after.is_none_or(|mark| {
+                    (open.key.as_str(), Some(open.upload.0.as_str())) > (mark.key.as_str(), mark.upload.as_deref())
+                })
+            })
+            .collect();
+        uploads.sort_by(|a, b| (&a.key, &a.upload).cmp(&(&b.key, &b.upload)));
+        let more = uploads.len() > self.page_keys;
+        uploads.truncate(self.page_keys);
+        let last = uploads.last().filter(|_| more);
+        let next = last.map(|open| UploadsMark { key: open.key.to_string(), upload: Some(open.upload.0.clone()) });
+        Ok(UploadsPage { uploads, next })
     }
 
     async fn complete(
@@ -434,6 +482,12 @@ impl Store for Memory {
         self.lock().keys.remove(probe.key());
         Ok(())
     }
+}
+
+fn piece(path: &std::path::Path, offset: u64, length: u64) -> std::io::Result<Bytes> {
+    let mut bytes = vec![0; usize::try_from(length).unwrap_or(usize::MAX)];
+    std::fs::File::open(path)?.read_exact_at(&mut bytes, offset)?;
+    Ok(bytes.into())
 }
 
 fn md5_of(bytes: &[u8]) -> Md5 {

@@ -30,13 +30,33 @@ pub enum Body {
     Bytes(bytes::Bytes),
 }
 
-/// One part of a multipart upload, in memory.
+/// One part of a multipart upload.
 #[derive(Debug, Clone)]
 pub struct Part {
     /// Counted from 1.
     pub number: u32,
-    pub bytes: bytes::Bytes,
+    pub content: PartContent,
     pub sha256: Sha256,
+}
+
+/// The bytes of one part.
+#[derive(Debug, Clone)]
+pub enum PartContent {
+    /// Already in memory, and hashed.
+    Bytes(bytes::Bytes),
+    /// Streamed from disk: what is too large to be held. Hashed again as it is sent, its last chunk withheld unless the
+    /// digest equals the part's.
+    File { path: PathBuf, offset: u64, length: u64 },
+}
+
+impl PartContent {
+    #[must_use]
+    pub fn length(&self) -> u64 {
+        match self {
+            Self::Bytes(bytes) => bytes.len() as u64,
+            Self::File { length, .. } => *length,
+        }
+    }
 }
 
 /// A part that the server took.
@@ -47,9 +67,42 @@ pub struct PartTaken {
     pub sha256: Sha256,
 }
 
+/// A part that the server holds, as ListParts tells it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HeldPart {
+    pub number: u32,
+    pub size: u64,
+    pub etag: ETag,
+    /// `None` where the server does not tell it.
+    pub sha256: Option<Sha256>,
+}
+
 /// Names one multipart upload at the server.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct UploadId(pub String);
+
+/// An upload that was begun, and neither completed nor aborted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OpenUpload {
+    pub key: Key,
+    pub upload: UploadId,
+    pub initiated: Option<Time>,
+}
+
+/// One page of the open uploads.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct UploadsPage {
+    pub uploads: Vec<OpenUpload>,
+    /// Where the next page begins; `None` after the last.
+    pub next: Option<UploadsMark>,
+}
+
+/// A place in the list of open uploads, as the server names it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UploadsMark {
+    pub key: String,
+    pub upload: Option<String>,
+}
 
 /// One page of a listing.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -159,6 +212,20 @@ pub trait Store: Send + Sync + 'static {
         upload: &UploadId,
         part: Part,
     ) -> impl Future<Output = Result<PartTaken, PutError>> + Send;
+
+    /// ListParts, all pages, in order of their numbers. `None` where there is no such upload (any more).
+    fn list_parts(
+        &self,
+        key: &Key,
+        upload: &UploadId,
+    ) -> impl Future<Output = Result<Option<Vec<HeldPart>>, LookError>> + Send;
+
+    /// ListMultipartUploads, one page: every upload under the prefix that is open, anybody's.
+    fn uploads(
+        &self,
+        prefix: &str,
+        after: Option<&UploadsMark>,
+    ) -> impl Future<Output = Result<UploadsPage, LookError>> + Send;
 
     /// CompleteMultipartUpload with its precondition, each part's checksum and the object's size. `Mangled`
     /// when the answer's composite is not the object's.

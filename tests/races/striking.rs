@@ -15,7 +15,9 @@ use noclobber::model::row::Row;
 use noclobber::model::step::digest_text;
 use noclobber::model::write::{Expect, LookError, Object, PutError, Written};
 use noclobber::store::s3::{Keys, S3};
-use noclobber::store::{Access, Body, Page, Part, PartTaken, ProbeKey, Probed, Store, UploadId, Version};
+use noclobber::store::{
+    Access, Body, HeldPart, Page, Part, PartTaken, ProbeKey, Probed, Store, UploadId, UploadsMark, UploadsPage, Version,
+};
 
 use crate::support::Stranger;
 use crate::support::scene::Scene;
@@ -131,6 +133,22 @@ impl Store for Striking {
         part: Part,
     ) -> impl Future<Output = Result<PartTaken, PutError>> + Send {
         self.inner.put_part(object, upload, part)
+    }
+
+    fn list_parts(
+        &self,
+        key: &Key,
+        upload: &UploadId,
+    ) -> impl Future<Output = Result<Option<Vec<HeldPart>>, LookError>> + Send {
+        self.inner.list_parts(key, upload)
+    }
+
+    fn uploads(
+        &self,
+        prefix: &str,
+        after: Option<&UploadsMark>,
+    ) -> impl Future<Output = Result<UploadsPage, LookError>> + Send {
+        self.inner.uploads(prefix, after)
     }
 
     async fn complete(

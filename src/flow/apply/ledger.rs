@@ -17,7 +17,8 @@ pub trait Ledger: Send + Sync + 'static {
     /// Whether an earlier attempt may have sent this step's write without learning what became of it.
     fn is_in_doubt(&self, n: u64) -> bool;
 
-    /// The multipart uploads that earlier attempts began, by step, whatever became of them.
+    /// The multipart uploads that earlier attempts began, by step, oldest first; as far as is known neither completed nor
+    /// aborted.
     fn uploads(&self) -> Vec<(u64, String)>;
 
     /// Notes that step `n` is about to be sent.
@@ -25,6 +26,9 @@ pub trait Ledger: Send + Sync + 'static {
 
     /// Notes a multipart upload, durably, before its first part is sent.
     fn upload(&self, n: u64, key: &Key, upload_id: &str) -> Result<(), LedgerError>;
+
+    /// Notes that an upload was completed or aborted.
+    fn upload_over(&self, upload_id: &str) -> Result<(), LedgerError>;
 
     /// Books one row.
     fn record(&self, row: &Row) -> Result<(), LedgerError>;

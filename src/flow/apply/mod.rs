@@ -8,6 +8,7 @@ pub mod ledger;
 mod parts;
 mod probe;
 pub mod record;
+mod uploads;
 mod write;
 
 use std::collections::{HashMap, HashSet};
@@ -26,10 +27,11 @@ use crate::model::target::Target;
 use crate::model::write::Cause;
 use crate::plan::file::Plan;
 use crate::report::row::blank;
-use crate::store::{Store, UploadId};
+use crate::store::Store;
 
 use check::{Moved, Verdict};
 use ledger::{Ledger, LedgerError};
+use uploads::Uploads;
 
 /// How a plan is to be applied.
 #[derive(Debug, Clone)]
@@ -40,6 +42,8 @@ pub struct Settings {
     pub concurrency: usize,
     /// Memory for the parts of multipart uploads, in bytes, however many files are under way.
     pub pool_bytes: u64,
+    /// Parts larger than this are not held: they are read twice, once to be hashed and once to be sent.
+    pub part_held_bytes: u64,
     /// Go on with what can be done, leaving out refusals, errors and what moved.
     pub partial: bool,
     /// Look at every file and head again before the first write.
@@ -59,6 +63,7 @@ impl Settings {
             base,
             concurrency: 32,
             pool_bytes: 128 << 20,
+            part_held_bytes: 64 << 20,
             partial: false,
             preflight: true,
             settle_only: false,
@@ -104,6 +109,7 @@ pub(crate) struct Run<S, L> {
     pub cancel: Cancel,
     /// One permit a MiB.
     pub pool: Arc<Semaphore>,
+    uploads: Uploads,
     state: Mutex<State>,
 }
 
@@ -239,13 +245,17 @@ pub async fn apply<S: Store, L: Ledger>(
         targets,
         digest: digest_text(&plan.footer.digest),
         settings,
+        uploads: Uploads::of_earlier(ledger.uploads()),
         ledger,
         watch,
         cancel,
         pool,
         state: Mutex::new(State { outcomes, ..State::default() }),
     });
-    let end = match walk(&run, plan).await {
+    let walked = walk(&run, plan).await;
+    // Told already, where it fails.
+    let _ = Box::pin(uploads::sweep(&run, plan)).await;
+    let end = match walked {
         Ok(()) => End::Finished,
         Err(Halt { end, why }) => {
             finish(&run, plan, &why);
@@ -363,7 +373,10 @@ async fn preflight<S: Store, L: Ledger>(
     if !run.settings.preflight && !run.ledger.is_resumed() {
         return Ok(in_doubt);
     }
-    abort_earlier(run, writes).await?;
+    if run.settings.settle_only {
+        // Nobody will go on with them; and what is aborted cannot be completed behind our back while we look.
+        Box::pin(uploads::sweep(run, plan)).await?;
+    }
     let doubtful: Vec<&Step> = writes.iter().copied().filter(|step| run.ledger.is_in_doubt(step.n)).collect();
     let writes = if run.settings.settle_only { &doubtful } else { writes };
     let mut moved = Vec::new();
@@ -396,22 +409,6 @@ async fn preflight<S: Store, L: Ledger>(
         return Ok(in_doubt);
     }
     Err(halt(End::Stale(moved), "other entries are stale"))
-}
-
-/// Aborts the uploads that an attempt which was killed left behind: they are billed, and once they are gone none of
-/// them can be completed behind our back.
-async fn abort_earlier<S: Store, L: Ledger>(run: &Arc<Run<S, L>>, writes: &[&Step]) -> Result<(), Halt> {
-    let left = run.ledger.uploads();
-    for (n, upload) in left {
-        let Some(step) = writes.iter().find(|step| step.n == n) else { continue };
-        let Some((_, store)) = run.store(step) else { continue };
-        let aborted = parts::abort(run, store, step, &UploadId(upload)).await;
-        // Who only settles has the journal to lose, which alone knows of the upload.
-        if let (Err(error), true) = (aborted, run.settings.settle_only) {
-            return Err(halt(End::Stopped(error.cause), "what was left in doubt could not be settled"));
-        }
-    }
-    Ok(())
 }
 
 /// Runs the stages in order; a stage starts only when all before it fully succeeded. A step without a stage belongs to

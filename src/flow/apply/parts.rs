@@ -1,9 +1,11 @@
-//! The parts of a multipart upload: read once into a bounded pool, hashed, sent, and their composite compared with the
-//! plan's before anybody may complete them.
+//! The parts of a multipart upload: read once into a bounded pool, hashed, sent unless the server has them already, and
+//! their composite compared with the plan's before anybody may complete them.
 
+use std::collections::HashMap;
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt as _;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -11,15 +13,22 @@ use sha2::Digest as _;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::task::JoinSet;
 
-use crate::model::digest::{Checksum, Sha256};
+use crate::model::digest::{Checksum, Md5, Sha256};
 use crate::model::event::{Event, Phase};
 use crate::model::part::{MIB, part_count};
 use crate::model::step::Step;
-use crate::model::write::{Cause, LookError, Object, PutError, Refusal};
-use crate::store::{Part, PartTaken, Store, UploadId};
+use crate::model::write::{Cause, Object, PutError, Refusal};
+use crate::store::{HeldPart, Part, PartContent, PartTaken, Store, UploadId};
 
 use super::ledger::Ledger;
-use super::{End, Run};
+use super::{End, Run, uploads};
+
+/// An upload that is gone before it is complete (a lifecycle rule, somebody's clean-up) is begun anew so often.
+const RESTARTS_MAX: u32 = 2;
+/// What a part that is not held takes of the pool, in MiB: the chunks on their way from disk to socket.
+const STREAMED_MIB: u64 = 2;
+/// What one read of a part that is not held takes.
+const CHUNK_BYTES: usize = 1 << 20;
 
 /// An upload whose parts are all there.
 #[derive(Debug)]
@@ -27,9 +36,12 @@ pub(super) struct Prepared {
     pub upload: UploadId,
     /// In order of their numbers.
     pub parts: Vec<PartTaken>,
+    /// So many of them were there already.
+    pub went_on_with: usize,
 }
 
-/// Begins an upload and sends its parts. An upload that does not come that far is aborted here.
+/// Begins an upload, or goes on with one that an earlier attempt left, and sends the parts that are not there. An upload
+/// that does not come that far is aborted here.
 pub(super) async fn prepare<S: Store, L: Ledger>(
     run: &Arc<Run<S, L>>,
     store: &Arc<S>,
@@ -42,43 +54,54 @@ pub(super) async fn prepare<S: Store, L: Ledger>(
     if u64::from(parts) != part_count(object.size, part_bytes) {
         return Err(refused(Refusal::Failed, "BadPlan", "the plan's parts are not those of a file of this size"));
     }
-    let upload = begin(run, store, step, object).await?;
-    if let Err(error) = run.ledger.upload(step.n, &object.key, &upload.0) {
-        let cause = error.to_string();
-        run.stop(End::Ledger(error, Vec::new()));
-        // Told already, where it fails.
-        let _ = abort(run, store, step, &upload).await;
-        return Err(refused(Refusal::Failed, "Journal", &cause));
+    let mut left = go_on(run, store, step).await;
+    let mut restarts = 0;
+    loop {
+        let (upload, held) = match left.take() {
+            Some(left) => left,
+            None => (begin(run, store, step, object).await?, HashMap::new()),
+        };
+        let sending = Sending { run, store, step, object, upload: &upload, part_bytes };
+        let error = match sending.all(&held).await {
+            Ok((taken, went_on_with)) if composite(&taken) == digest => {
+                return Ok(Prepared { upload, parts: taken, went_on_with });
+            }
+            Ok(_) => refused(
+                Refusal::SourceChanged,
+                "SourceChanged",
+                "the file's parts are not those that were reviewed; the upload was aborted before it was complete",
+            ),
+            Err(error) => error,
+        };
+        // Where it fails it stays open, and is aborted at the run's end.
+        let _ = uploads::abort(run, store, step, &upload).await;
+        let is_gone = matches!(error, PutError::Refused(Refusal::NoSuchUpload, _));
+        if !is_gone || restarts == RESTARTS_MAX || run.is_over() {
+            return Err(error);
+        }
+        restarts += 1;
     }
-    let sent = match send_all(run, store, step, object, &upload, part_bytes).await {
-        Ok(taken) if composite(&taken) == digest => return Ok(Prepared { upload, parts: taken }),
-        Ok(_) => refused(
-            Refusal::SourceChanged,
-            "SourceChanged",
-            "the file's parts are not those that were reviewed; the upload was aborted before it was complete",
-        ),
-        Err(error) => error,
-    };
-    let _ = abort(run, store, step, &upload).await;
-    Err(sent)
 }
 
-/// Aborts an upload. A failure is told, not hidden: what is left behind is billed.
-pub(super) async fn abort<S: Store, L: Ledger>(
-    run: &Run<S, L>,
+/// The newest upload of this step that an earlier attempt left and the server still knows, and the parts that it holds.
+/// Any other is aborted.
+async fn go_on<S: Store, L: Ledger>(
+    run: &Arc<Run<S, L>>,
     store: &Arc<S>,
     step: &Step,
-    upload: &UploadId,
-) -> Result<(), LookError> {
-    let aborted = store.abort(&step.key, upload).await;
-    if let Err(error) = &aborted {
-        let text = format!(
-            "{}: {}: the unfinished upload {} could not be aborted and is billed until it is: {error}",
-            step.place, step.key, upload.0
-        );
-        run.watch.tell(Event::Warning(&text));
+) -> Option<(UploadId, HashMap<u32, HeldPart>)> {
+    let mut newest = None;
+    for upload in run.uploads.take_earlier(step.n) {
+        if newest.is_none()
+            && let Ok(Some(parts)) = store.list_parts(&step.key, &upload).await
+        {
+            newest = Some((upload, parts.into_iter().map(|part| (part.number, part)).collect()));
+        } else {
+            // Where it fails it stays open, and is aborted at the run's end.
+            let _ = uploads::abort(run, store, step, &upload).await;
+        }
     }
-    aborted
+    newest
 }
 
 /// The SHA-256 of the parts' SHA-256s, as S3 makes it.
@@ -91,19 +114,19 @@ fn composite(parts: &[PartTaken]) -> Sha256 {
 }
 
 async fn begin<S: Store, L: Ledger>(
-    run: &Run<S, L>,
+    run: &Arc<Run<S, L>>,
     store: &Arc<S>,
     step: &Step,
     object: &Object,
 ) -> Result<UploadId, PutError> {
     let mut failures = 0;
-    loop {
+    let upload = loop {
         let answer = store.create_upload(object).await;
         if let Err(PutError::Unknown(cause)) = &answer {
             // Without its id nobody can abort it: it must not stay unsaid.
             let text = format!(
-                "{}: {}: an upload may have been begun whose id is not known ({cause}); if so it is billed until the \
-                 bucket's lifecycle rules abort it",
+                "{}: {}: an upload may have been begun whose id is not known ({cause}); if so it is billed until it is \
+                 aborted: see `noclobber bucket uploads`",
                 step.place, step.key
             );
             run.watch.tell(Event::Warning(&text));
@@ -113,83 +136,125 @@ async fn begin<S: Store, L: Ledger>(
                 failures += 1;
                 run.cancel.pause(run.settings.patience.pause_before(failures)).await;
             }
-            answer => return answer.map_err(harmless),
+            answer => break answer.map_err(harmless)?,
         }
-    }
-}
-
-async fn send_all<S: Store, L: Ledger>(
-    run: &Arc<Run<S, L>>,
-    store: &Arc<S>,
-    step: &Step,
-    object: &Object,
-    upload: &UploadId,
-    part_bytes: u64,
-) -> Result<Vec<PartTaken>, PutError> {
-    let file = Arc::new(open(run.source(step), object.size).await?);
-    let mut under_way: JoinSet<Result<PartTaken, PutError>> = JoinSet::new();
-    let mut taken = Vec::new();
-    let mut told = 0u64;
-    let mut failure = None;
-    let mut number = 0;
-    let mut offset = 0;
-    let mut book = |joined: Result<Result<PartTaken, PutError>, tokio::task::JoinError>| match joined {
-        Ok(Ok(part)) => {
-            let bytes = part_bytes.min(object.size - u64::from(part.number - 1) * part_bytes);
-            run.watch.tell(Event::Advance { phase: Phase::Uploading, files: 0, bytes: bytes.cast_signed() });
-            told += bytes;
-            taken.push(part);
-            None
-        }
-        Ok(Err(error)) => Some(error),
-        Err(error) => Some(refused(Refusal::Failed, "Internal", &format!("a part's task died: {error}"))),
     };
-    while offset < object.size && failure.is_none() {
-        if run.is_over() {
-            // Not applied, and worth another try: which the run, being over, will not make.
-            failure = Some(refused(Refusal::Throttled, "Interrupted", "the run was over before all parts were sent"));
-            break;
-        }
-        let bytes = part_bytes.min(object.size - offset);
-        // Waits for room in the pool: this bounds the memory, however many files and parts there are.
-        let Some(room) = room(run, bytes).await else {
-            failure = Some(refused(Refusal::Failed, "Internal", "the pool of parts is closed"));
-            break;
-        };
-        number += 1;
-        let (file, run_of_part, store, object, upload) =
-            (Arc::clone(&file), Arc::clone(run), Arc::clone(store), object.clone(), upload.clone());
-        under_way.spawn(async move {
-            let part = read(file, number, offset, bytes).await?;
-            let answer = send(&run_of_part, &store, &object, &upload, part).await;
-            drop(room);
-            answer
-        });
-        offset += bytes;
-        while let Some(joined) = under_way.try_join_next() {
-            failure = failure.or(book(joined));
-        }
+    run.uploads.begun(step.n, upload.clone());
+    if let Err(error) = run.ledger.upload(step.n, &object.key, &upload.0) {
+        let cause = error.to_string();
+        run.stop(End::Ledger(error, Vec::new()));
+        let _ = uploads::abort(run, store, step, &upload).await;
+        return Err(refused(Refusal::Failed, "Journal", &cause));
     }
-    while let Some(joined) = under_way.join_next().await {
-        let error = book(joined);
-        failure = failure.or(error);
-    }
-    if let Some(error) = failure {
-        run.watch.tell(Event::Advance { phase: Phase::Uploading, files: 0, bytes: -told.cast_signed() });
-        return Err(error);
-    }
-    taken.sort_unstable_by_key(|part| part.number);
-    Ok(taken)
+    Ok(upload)
 }
 
-async fn room<S, L>(run: &Run<S, L>, bytes: u64) -> Option<OwnedSemaphorePermit> {
+/// The sending of one upload's parts.
+struct Sending<'a, S, L> {
+    run: &'a Arc<Run<S, L>>,
+    store: &'a Arc<S>,
+    step: &'a Step,
+    object: &'a Object,
+    upload: &'a UploadId,
+    part_bytes: u64,
+}
+
+/// A part that is up.
+struct Up {
+    part: PartTaken,
+    was_held: bool,
+}
+
+impl<S: Store, L: Ledger> Sending<'_, S, L> {
+    /// Sends all parts but those that the server holds as the file has them; says how many those were.
+    async fn all(&self, held: &HashMap<u32, HeldPart>) -> Result<(Vec<PartTaken>, usize), PutError> {
+        let Self { run, object, part_bytes, .. } = *self;
+        let path = run.source(self.step);
+        let file = Arc::new(open(path.clone(), object.size).await?);
+        let mut under_way: JoinSet<Result<Up, PutError>> = JoinSet::new();
+        let mut up = Vec::new();
+        let mut told = 0u64;
+        let mut failure = None;
+        let mut number = 0;
+        let mut offset = 0;
+        let mut book = |joined: Result<Result<Up, PutError>, tokio::task::JoinError>| match joined {
+            Ok(Ok(part)) => {
+                let bytes = part_bytes.min(object.size - u64::from(part.part.number - 1) * part_bytes);
+                run.watch.tell(Event::Advance { phase: Phase::Uploading, files: 0, bytes: bytes.cast_signed() });
+                told += bytes;
+                up.push(part);
+                None
+            }
+            Ok(Err(error)) => Some(error),
+            Err(error) => Some(refused(Refusal::Failed, "Internal", &format!("a part's task died: {error}"))),
+        };
+        while offset < object.size && failure.is_none() {
+            if run.is_over() {
+                // Not applied, and worth another try: which the run, being over, will not make.
+                failure =
+                    Some(refused(Refusal::Throttled, "Interrupted", "the run was over before all parts were sent"));
+                break;
+            }
+            let length = part_bytes.min(object.size - offset);
+            let is_held = length <= run.settings.part_held_bytes;
+            // Waits for room in the pool: this bounds the memory, however many files and parts there are.
+            let Some(room) = room(run, if is_held { length.div_ceil(MIB) } else { STREAMED_MIB }).await else {
+                failure = Some(refused(Refusal::Failed, "Internal", "the pool of parts is closed"));
+                break;
+            };
+            number += 1;
+            let there = held.get(&number).filter(|part| part.size == length).cloned();
+            let piece = Piece { file: Arc::clone(&file), path: path.clone(), number, offset, length, is_held };
+            let (run, store, object, upload) =
+                (Arc::clone(run), Arc::clone(self.store), object.clone(), self.upload.clone());
+            under_way.spawn(async move {
+                let with_md5 = there.as_ref().is_some_and(|part| part.sha256.is_none());
+                let (part, md5) = blocking(move || piece.read(with_md5)).await?;
+                if let Some(there) = there.filter(|there| is_same(there, &part, md5)) {
+                    let part = PartTaken { number, etag: there.etag, sha256: part.sha256 };
+                    return Ok(Up { part, was_held: true });
+                }
+                let part = send(&run, &store, &object, &upload, part).await?;
+                drop(room);
+                Ok(Up { part, was_held: false })
+            });
+            offset += length;
+            while let Some(joined) = under_way.try_join_next() {
+                failure = failure.or(book(joined));
+            }
+        }
+        while let Some(joined) = under_way.join_next().await {
+            let error = book(joined);
+            failure = failure.or(error);
+        }
+        if let Some(error) = failure {
+            run.watch.tell(Event::Advance { phase: Phase::Uploading, files: 0, bytes: -told.cast_signed() });
+            return Err(error);
+        }
+        up.sort_unstable_by_key(|up| up.part.number);
+        let went_on_with = up.iter().filter(|up| up.was_held).count();
+        Ok((up.into_iter().map(|up| up.part).collect(), went_on_with))
+    }
+}
+
+/// Whether the server holds this very part. By its SHA-256; where that is not told, by an ETag that is the part's MD5:
+/// one that is not (SSE-KMS) only sends the part again.
+fn is_same(there: &HeldPart, part: &Part, md5: Option<Md5>) -> bool {
+    match (there.sha256, md5) {
+        (Some(sha256), _) => sha256 == part.sha256,
+        (None, Some(md5)) => there.etag.as_md5() == Some(md5),
+        (None, None) => false,
+    }
+}
+
+async fn room<S, L>(run: &Run<S, L>, mib: u64) -> Option<OwnedSemaphorePermit> {
     // A part larger than the whole pool has it alone.
     let pool = u32::try_from(run.settings.pool_bytes >> 20).unwrap_or(u32::MAX).max(1);
-    let permits = u32::try_from(bytes.div_ceil(MIB)).unwrap_or(u32::MAX).clamp(1, pool);
+    let permits = u32::try_from(mib).unwrap_or(u32::MAX).clamp(1, pool);
     Arc::clone(&run.pool).acquire_many_owned(permits).await.ok()
 }
 
-async fn open(path: std::path::PathBuf, size: u64) -> Result<File, PutError> {
+async fn open(path: PathBuf, size: u64) -> Result<File, PutError> {
     blocking(move || {
         // A FIFO would hang the open: look first.
         let stat = crate::local::stat(&path).map_err(|error| refused(Refusal::Source, "Source", &error.to_string()))?;
@@ -202,21 +267,58 @@ async fn open(path: std::path::PathBuf, size: u64) -> Result<File, PutError> {
     .await
 }
 
-async fn read(file: Arc<File>, number: u32, offset: u64, bytes: u64) -> Result<Part, PutError> {
-    blocking(move || {
-        let length = usize::try_from(bytes)
-            .map_err(|_| refused(Refusal::Failed, "BadPlan", "a part is larger than this machine's memory"))?;
-        let mut buffer = vec![0; length];
-        file.read_exact_at(&mut buffer, offset).map_err(|error| match error.kind() {
-            io::ErrorKind::UnexpectedEof => {
-                refused(Refusal::SourceChanged, "SourceChanged", "the file became shorter while it was sent")
+/// A part, as it lies on disk.
+struct Piece {
+    file: Arc<File>,
+    path: PathBuf,
+    number: u32,
+    offset: u64,
+    length: u64,
+    is_held: bool,
+}
+
+impl Piece {
+    /// Reads and hashes it, and holds its bytes or lets go of them.
+    fn read(self, with_md5: bool) -> Result<(Part, Option<Md5>), PutError> {
+        let Self { file, path, number, offset, length, is_held } = self;
+        let (mut sha256, mut md5) = (sha2::Sha256::new(), with_md5.then(md5::Md5::new));
+        let mut hash = |bytes: &[u8]| {
+            sha256.update(bytes);
+            if let Some(md5) = &mut md5 {
+                md5.update(bytes);
             }
-            _ => refused(Refusal::Source, "Source", &error.to_string()),
-        })?;
-        let sha256 = Sha256(sha2::Sha256::digest(&buffer).into());
-        Ok(Part { number, bytes: Bytes::from(buffer), sha256 })
+        };
+        let content = if is_held {
+            let length = usize::try_from(length)
+                .map_err(|_| refused(Refusal::Failed, "BadPlan", "a part is larger than this machine's memory"))?;
+            let mut bytes = vec![0; length];
+            read_at(&file, &mut bytes, offset)?;
+            hash(&bytes);
+            PartContent::Bytes(Bytes::from(bytes))
+        } else {
+            let mut chunk = vec![0; CHUNK_BYTES];
+            let mut done = 0;
+            while done < length {
+                let want = usize::try_from(length - done).unwrap_or(usize::MAX).min(CHUNK_BYTES);
+                let chunk = chunk.get_mut(..want).unwrap_or_default();
+                read_at(&file, chunk, offset + done)?;
+                hash(chunk);
+                done += want as u64;
+            }
+            PartContent::File { path, offset, length }
+        };
+        let part = Part { number, content, sha256: Sha256(sha256.finalize().into()) };
+        Ok((part, md5.map(|md5| Md5(md5.finalize().into()))))
+    }
+}
+
+fn read_at(file: &File, into: &mut [u8], offset: u64) -> Result<(), PutError> {
+    file.read_exact_at(into, offset).map_err(|error| match error.kind() {
+        io::ErrorKind::UnexpectedEof => {
+            refused(Refusal::SourceChanged, "SourceChanged", "the file became shorter while it was sent")
+        }
+        _ => refused(Refusal::Source, "Source", &error.to_string()),
     })
-    .await
 }
 
 async fn blocking<T: Send + 'static>(

@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
+use crate::model::digest::Checksum;
 use crate::model::entry::Key;
-use crate::model::part::part_bytes;
 use crate::model::row::{Guard, Outcome};
 use crate::model::step::{Action, Step};
 use crate::model::write::{Cause, Expect, LookError, PutError};
@@ -75,7 +75,7 @@ fn by_target<'a>(steps: &[&'a Step]) -> BTreeMap<&'a str, Vec<&'a Step>> {
 }
 
 fn is_multipart(step: &Step) -> bool {
-    step.local.as_ref().is_some_and(|local| part_bytes(local.size).is_some())
+    step.local.as_ref().is_some_and(|local| matches!(local.checksum, Some(Checksum::Composite { .. })))
 }
 
 async fn judge<S: Store, L: Ledger>(
@@ -125,7 +125,7 @@ fn ignored<S: Store, L: Ledger>(run: &Run<S, L>, name: &str, request: &str, what
 /// refused what it had to.
 async fn first_create<S: Store, L: Ledger>(run: &Arc<Run<S, L>>, name: &str, step: &Step) -> Result<bool, Halt> {
     let doubted = run.ledger.is_in_doubt(step.n);
-    let Some(row) = write::write(run, step, doubted).await else { return Ok(false) };
+    let Some(row) = Box::pin(write::write(run, step, doubted)).await else { return Ok(false) };
     run.book(&row);
     run.weigh(&row);
     match row.outcome {

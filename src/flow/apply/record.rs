@@ -21,6 +21,8 @@ pub struct Record {
     is_resumed: bool,
     finished: HashMap<u64, Row>,
     in_doubt: HashSet<u64>,
+    /// The notes of what was about to be sent may be lost: any step may have been.
+    all_in_doubt: bool,
     uploads: Vec<Upload>,
     inner: Mutex<Inner>,
 }
@@ -73,7 +75,7 @@ fn list(flaws: &[Flaw]) -> String {
 impl Record {
     /// Opens a report path for a run of this plan, or for going on with one. When it returns, the run id is on disk.
     pub fn open(report: &Path, plan_digest: &str, fresh_run_id: impl FnOnce() -> String) -> Result<Self, RecordError> {
-        let Opened { mut journal, run_id, is_resumed, report: before, partial, begun, uploads } =
+        let Opened { mut journal, run_id, is_resumed, report: before, partial, begun, begun_is_whole, uploads } =
             Journal::open(report, plan_digest, fresh_run_id)?;
         let name = report.display().to_string();
         let before = read(&name, &before)?;
@@ -101,7 +103,8 @@ impl Record {
         let finished = ended(Outcome::is_final).map(|(entry, recorded)| (entry, recorded.row.clone())).collect();
         let plan_digest = plan_digest.to_owned();
         let inner = Mutex::new(Inner { journal: Some(journal), rows });
-        Ok(Self { run_id, plan_digest, is_resumed, finished, in_doubt, uploads, inner })
+        let all_in_doubt = is_resumed && !begun_is_whole;
+        Ok(Self { run_id, plan_digest, is_resumed, finished, in_doubt, all_in_doubt, uploads, inner })
     }
 
     #[must_use]
@@ -115,7 +118,7 @@ impl Record {
         &self.finished
     }
 
-    /// Multipart uploads that earlier runs began, finished or not.
+    /// Multipart uploads that earlier runs began, as far as is known neither completed nor aborted.
     #[must_use]
     pub fn uploads(&self) -> &[Upload] {
         &self.uploads
@@ -211,7 +214,7 @@ impl Ledger for Record {
     }
 
     fn is_in_doubt(&self, n: u64) -> bool {
-        self.in_doubt.contains(&n)
+        self.all_in_doubt || self.in_doubt.contains(&n)
     }
 
     fn uploads(&self) -> Vec<(u64, String)> {
@@ -226,6 +229,11 @@ impl Ledger for Record {
     fn upload(&self, n: u64, key: &Key, upload_id: &str) -> Result<(), LedgerError> {
         let upload = Upload { n, key: key.clone(), upload_id: upload_id.to_owned() };
         let noted = self.lock().journal().and_then(|journal| Ok(journal.note_upload(&upload)?));
+        noted.map_err(LedgerError::from)
+    }
+
+    fn upload_over(&self, upload_id: &str) -> Result<(), LedgerError> {
+        let noted = self.lock().journal().and_then(|journal| Ok(journal.note_over(upload_id)?));
         noted.map_err(LedgerError::from)
     }
 

@@ -6,11 +6,10 @@ use std::time::Instant;
 
 use crate::flow::time::now_ms;
 use crate::guard::{Answer, End as WriteEnd, Found, Next, Write};
-use crate::model::digest::ETag;
+use crate::model::digest::{Checksum, ETag};
 use crate::model::entry::{Key, Rule};
 use crate::model::event::{Event, Phase};
 use crate::model::head::{Head, Remote, VersionId};
-use crate::model::part::part_bytes;
 use crate::model::row::{Guard, Outcome, Row};
 use crate::model::step::{Action, Reason, Step};
 use crate::model::target::{ConditionalWrites, Target};
@@ -19,7 +18,7 @@ use crate::store::{Body, Store};
 
 use super::ledger::Ledger;
 use super::parts::{self, Prepared};
-use super::{End, Run};
+use super::{End, Run, uploads};
 
 /// So many of a key's newest versions are searched for a write id.
 const VERSIONS_MAX: usize = 100;
@@ -83,8 +82,17 @@ pub(super) async fn write<S: Store, L: Ledger>(run: &Arc<Run<S, L>>, step: &Step
 
     let machine = Write::new(expect.clone(), step.head.clone(), object.write_id.clone(), run.settings.patience);
     let (mut machine, mut next) = if in_doubt { machine.resumed() } else { machine.begin() };
-    let mut attempt =
-        Attempt { run, store, target, step, object: &object, expect: &expect, prepared: None, attempts: 0 };
+    let mut attempt = Attempt {
+        run,
+        store,
+        target,
+        step,
+        object: &object,
+        expect: &expect,
+        prepared: None,
+        went_on_with: 0,
+        attempts: 0,
+    };
     let end = loop {
         let answer = match next {
             Next::End(end) => break Some(end),
@@ -108,10 +116,15 @@ pub(super) async fn write<S: Store, L: Ledger>(run: &Arc<Run<S, L>>, step: &Step
         (machine, next) = machine.next(answer);
     };
     row.attempts = attempt.attempts;
-    attempt.clean_up(matches!(end, Some(WriteEnd::Done(_)))).await;
+    attempt.clean_up().await;
     row.duration_ms = u64::try_from(started.elapsed().as_millis()).ok();
     match end {
-        Some(end) => conclude(run, &mut row, step, end),
+        Some(end) => {
+            conclude(run, &mut row, step, end);
+            if row.message.is_empty() && attempt.went_on_with > 0 {
+                row.message = format!("{} parts of it were sent by an earlier attempt", attempt.went_on_with);
+            }
+        }
         None => "the run was over before it could be tried again".clone_into(&mut row.message),
     }
     run.watch.tell(Event::Advance { phase: Phase::Uploading, files: 1, bytes: 0 });
@@ -128,6 +141,8 @@ struct Attempt<'a, S, L> {
     expect: &'a Expect,
     /// Parts that are up and wait for their Complete.
     prepared: Option<Prepared>,
+    /// Parts that an earlier attempt had sent.
+    went_on_with: usize,
     attempts: u32,
 }
 
@@ -137,9 +152,9 @@ impl<S: Store, L: Ledger> Attempt<'_, S, L> {
         if self.target.conditional_writes == ConditionalWrites::CheckFirst {
             self.check_first().await?;
         }
-        match part_bytes(self.object.size) {
-            None => self.put().await,
-            Some(_) => self.multipart().await,
+        match self.object.checksum {
+            Checksum::Full(_) => self.put().await,
+            Checksum::Composite { .. } => self.multipart().await,
         }
     }
 
@@ -163,27 +178,52 @@ impl<S: Store, L: Ledger> Attempt<'_, S, L> {
     async fn multipart(&mut self) -> Result<Written, PutError> {
         let prepared = match self.prepared.take() {
             Some(prepared) => prepared,
-            None => parts::prepare(self.run, self.store, self.step, self.object).await?,
+            None => Box::pin(parts::prepare(self.run, self.store, self.step, self.object)).await?,
         };
+        self.went_on_with = prepared.went_on_with;
+        // Sending the parts may have taken hours: a race that is lost by now is not paid for.
+        if let Err(lost) = self.look_before_complete().await {
+            self.prepared = Some(prepared);
+            return Err(lost);
+        }
         let answer = self.store.complete(self.object, &prepared.upload, &prepared.parts, self.expect).await;
         match &answer {
-            Ok(_) => {}
+            Ok(_) => uploads::over(self.run, self.step, &prepared.upload),
             // A conflict spoils the upload: S3 wants it begun anew, parts and all.
             Err(PutError::Refused(Refusal::Conflict | Refusal::NoSuchUpload, _)) => {
-                let _ = parts::abort(self.run, self.store, self.step, &prepared.upload).await;
+                // Else it is aborted at the run's end.
+                let _ = uploads::abort(self.run, self.store, self.step, &prepared.upload).await;
             }
             Err(_) => self.prepared = Some(prepared),
         }
         answer
     }
 
-    /// Aborts the upload that was not completed. Where the Complete is in doubt, this ends the doubt's one half: an
-    /// upload that is aborted cannot be completed later.
-    async fn clean_up(&mut self, done: bool) {
-        if let Some(prepared) = self.prepared.take()
-            && !done
-        {
-            let _ = parts::abort(self.run, self.store, self.step, &prepared.upload).await;
+    /// Whether the key is still as it was planned. A look that gets no answer decides nothing: the condition will.
+    async fn look_before_complete(&self) -> Result<(), PutError> {
+        if self.target.conditional_writes == ConditionalWrites::CheckFirst {
+            return self.check_first().await;
+        }
+        let moved = |message: &str| {
+            let code = "HeadBeforeComplete".to_owned();
+            let message = format!("a HEAD just before CompleteMultipartUpload found {message}; it was not sent");
+            Err(PutError::Lost(Cause { code, message, ..Cause::default() }))
+        };
+        match (self.store.head(&self.step.key).await, &self.step.head) {
+            (Ok(Remote::Present(head)), Some(seen)) if seen.is(&head) => Ok(()),
+            (Ok(Remote::Present(_)), Some(_)) => moved("another object than was planned"),
+            (Ok(Remote::Present(_)), None) => moved("an object"),
+            (Ok(Remote::Absent), Some(_)) => moved("no object"),
+            (Ok(Remote::Absent), None) | (Ok(Remote::Unseen) | Err(_), _) => Ok(()),
+        }
+    }
+
+    /// Aborts the upload, unless its Complete was answered with yes. Where the Complete is in doubt, this ends the doubt's
+    /// one half: an upload that is aborted cannot be completed later. One that was completed meanwhile is none any more.
+    async fn clean_up(&mut self) {
+        if let Some(prepared) = self.prepared.take() {
+            // Else it is aborted at the run's end.
+            let _ = uploads::abort(self.run, self.store, self.step, &prepared.upload).await;
         }
     }
 

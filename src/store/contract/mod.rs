@@ -53,6 +53,8 @@ pub struct Quirks {
     pub loses_tags: bool,
     /// HEAD does not tell these properties.
     pub loses_properties: &'static [&'static str],
+    /// The answer to ListParts cannot be read.
+    pub tells_no_parts: bool,
     /// A part for an upload that was aborted is answered with 500.
     pub stumbles_over_aborted_uploads: bool,
     /// The bucket keeps no versions.
@@ -111,6 +113,9 @@ pub async fn contract<S: Store + Clone>(store: &S, prefix: &str, quirks: &Quirks
         a_part_with_another_checksum_is_refused,
         other_parts_than_planned_are_not_put_together,
         an_aborted_upload_takes_no_more_parts,
+        the_parts_of_an_upload_are_told_until_it_is_over,
+        a_part_from_disk_is_taken_only_as_it_was_hashed,
+        open_uploads_are_listed_by_prefix_and_no_others,
         the_probes_tell_whether_conditions_are_honoured,
     );
     breaches

@@ -1,6 +1,7 @@
 //! The behaviours of uploads in parts.
 
 use std::collections::BTreeMap;
+use std::io::Write as _;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -14,7 +15,7 @@ use crate::model::entry::{Key, Properties};
 use crate::model::head::HeldSha256;
 use crate::model::part::MIB;
 use crate::model::write::{Expect, Object, PutError, Refusal};
-use crate::store::{Part, PartTaken, Store, UploadId};
+use crate::store::{Part, PartContent, PartTaken, Store, UploadId};
 
 impl<S: Store + Clone> Case<'_, S> {
     /// Uploads everything but the Complete.
@@ -22,7 +23,7 @@ impl<S: Store + Clone> Case<'_, S> {
         let upload = self.store.create_upload(object).await.map_err(|error| format!("create: {error:?}"))?;
         let mut taken = Vec::new();
         for (number, part) in (1..).zip(parts(bytes)) {
-            let part = Part { number, sha256: sha256(part), bytes: Bytes::copy_from_slice(part) };
+            let part = Part { number, sha256: sha256(part), content: PartContent::Bytes(Bytes::copy_from_slice(part)) };
             taken.push(self.store.put_part(object, &upload, part).await.map_err(|error| format!("part: {error:?}"))?);
         }
         Ok((upload, taken))
@@ -150,7 +151,8 @@ impl<S: Store + Clone> Case<'_, S> {
         }
         let object = in_parts(&self.key("k"), b"planned", "run-1");
         let upload = self.store.create_upload(&object).await.map_err(|error| format!("create: {error:?}"))?;
-        let part = Part { number: 1, bytes: Bytes::from_static(b"changed"), sha256: sha256(b"planned") };
+        let content = PartContent::Bytes(Bytes::from_static(b"changed"));
+        let part = Part { number: 1, content, sha256: sha256(b"planned") };
         let answer = self.store.put_part(&object, &upload, part).await;
         ensure!(matches!(answer, Err(PutError::Refused(Refusal::SourceChanged, _))), "answered {answer:?}");
         self.store.abort(&object.key, &upload).await.map_err(|error| format!("abort: {error:?}"))
@@ -172,7 +174,8 @@ impl<S: Store + Clone> Case<'_, S> {
             self.store.abort(&object.key, &upload).await.map_err(|error| format!("abort: {error:?}"))?;
         }
         let stumbles = self.quirks.stumbles_over_aborted_uploads;
-        let part = Part { number: 1, bytes: Bytes::from_static(b"planned"), sha256: sha256(b"planned") };
+        let content = PartContent::Bytes(Bytes::from_static(b"planned"));
+        let part = Part { number: 1, content, sha256: sha256(b"planned") };
         let answer = self.store.put_part(&object, &upload, part).await;
         let refused = matches!(answer, Err(PutError::Refused(Refusal::NoSuchUpload, _)));
         ensure!(refused || (stumbles && matches!(answer, Err(PutError::Unknown(_)))), "part: answered {answer:?}");
@@ -180,6 +183,101 @@ impl<S: Store + Clone> Case<'_, S> {
         let answer = self.store.complete(&object, &upload, &taken, &Expect::Absent).await;
         ensure!(matches!(answer, Err(PutError::Unknown(_))), "complete: answered {answer:?}");
         self.absent("k").await
+    }
+}
+
+impl<S: Store + Clone> Case<'_, S> {
+    pub(super) async fn the_parts_of_an_upload_are_told_until_it_is_over(&self) -> Held {
+        let bytes = noise(PART_BYTES + 1000, 7);
+        let object = in_parts(&self.key("k"), &bytes, "run-1");
+        let told = async |upload: &UploadId| {
+            let told = self.store.list_parts(&object.key, upload).await;
+            told.map_err(|error| format!("ListParts: {error:?}"))
+        };
+        let empty = self.store.create_upload(&object).await.map_err(|error| format!("create: {error:?}"))?;
+        if self.quirks.tells_no_parts {
+            ensure!(told(&empty).await.is_err(), "the quirk is gone");
+            return self.store.abort(&object.key, &empty).await.map_err(|error| format!("abort: {error:?}"));
+        }
+        ensure!(told(&empty).await? == Some(Vec::new()), "parts before any was sent");
+        self.store.abort(&object.key, &empty).await.map_err(|error| format!("abort: {error:?}"))?;
+        ensure!(told(&empty).await?.is_none(), "an aborted upload still has parts");
+
+        let (upload, taken) = self.upload(&object, &bytes).await?;
+        let held = told(&upload).await?.ok_or("an open upload is not told")?;
+        let seen: Vec<_> = held.iter().map(|part| (part.number, part.size, part.etag.clone())).collect();
+        let sizes = [PART_BYTES, 1000];
+        let sent: Vec<_> = taken.iter().zip(sizes).map(|(part, size)| (part.number, size, part.etag.clone())).collect();
+        ensure!(seen == sent, "told {seen:?}, sent {sent:?}");
+        ensure!(held.iter().map(|part| part.sha256).eq(taken.iter().map(|part| Some(part.sha256))), "told {held:?}");
+        let answer = self.store.complete(&object, &upload, &taken, &Expect::Absent).await;
+        answer.map_err(|error| format!("complete: {error:?}"))?;
+        ensure!(told(&upload).await?.is_none(), "a completed upload still has parts");
+        Ok(())
+    }
+
+    pub(super) async fn a_part_from_disk_is_taken_only_as_it_was_hashed(&self) -> Held {
+        let bytes = noise(PART_BYTES + 1000, 8);
+        let object = in_parts(&self.key("k"), &bytes, "run-1");
+        let mut file = tempfile::NamedTempFile::new().map_err(|error| error.to_string())?;
+        file.write_all(&bytes).map_err(|error| error.to_string())?;
+        let upload = self.store.create_upload(&object).await.map_err(|error| format!("create: {error:?}"))?;
+        let from_disk = |number: u32, offset: u64, length: u64, sha256: Sha256| Part {
+            number,
+            content: PartContent::File { path: file.path().to_owned(), offset, length },
+            sha256,
+        };
+        let wrong = self.store.put_part(&object, &upload, from_disk(2, PART_BYTES, 1000, sha256(b"other"))).await;
+        ensure!(matches!(wrong, Err(PutError::Refused(Refusal::SourceChanged, _))), "answered {wrong:?}");
+        let there = match self.store.list_parts(&object.key, &upload).await {
+            Err(_) if self.quirks.tells_no_parts => Some(Vec::new()),
+            there => there.map_err(|error| format!("{error:?}"))?,
+        };
+        ensure!(there.as_deref() == Some(&[]), "a part with another digest is there: {there:?}");
+        let mut taken = Vec::new();
+        for (number, part) in (1u32..).zip(parts(&bytes)) {
+            let part = from_disk(number, u64::from(number - 1) * PART_BYTES, part.len() as u64, sha256(part));
+            taken.push(self.store.put_part(&object, &upload, part).await.map_err(|error| format!("part: {error:?}"))?);
+        }
+        let answer = self.store.complete(&object, &upload, &taken, &Expect::Absent).await;
+        answer.map_err(|error| format!("complete: {error:?}"))?;
+        let head = self.present("k").await?;
+        ensure!(head.size == object.size, "size {}", head.size);
+        Ok(())
+    }
+
+    pub(super) async fn open_uploads_are_listed_by_prefix_and_no_others(&self) -> Held {
+        let mut begun = Vec::new();
+        for name in ["in/a", "in/a", "in/b +&\u{fc}", "out/c"] {
+            let object = in_parts(&self.key(name), b"planned", "run-1");
+            let upload = self.store.create_upload(&object).await.map_err(|error| format!("create: {error:?}"))?;
+            begun.push((object.key, upload));
+        }
+        let prefix = self.key("in/");
+        let list = async || {
+            let (mut found, mut mark) = (Vec::new(), None);
+            loop {
+                let page = self.store.uploads(&prefix, mark.as_ref()).await;
+                let page = page.map_err(|error| format!("ListMultipartUploads: {error:?}"))?;
+                found.extend(page.uploads.into_iter().map(|open| (open.key, open.upload)));
+                ensure!(found.len() < 10, "it never ends: {found:?}");
+                mark = page.next;
+                if mark.is_none() {
+                    found.sort();
+                    return Ok::<_, String>(found);
+                }
+            }
+        };
+        let outside = begun.pop();
+        begun.sort();
+        let found = list().await?;
+        ensure!(found == begun, "begun {begun:?}, listed {found:?}");
+        for (key, upload) in begun.into_iter().chain(outside) {
+            self.store.abort(&key, &upload).await.map_err(|error| format!("abort: {error:?}"))?;
+        }
+        let found = list().await?;
+        ensure!(found.is_empty(), "aborted, and still listed: {found:?}");
+        Ok(())
     }
 }
 

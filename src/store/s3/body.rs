@@ -2,8 +2,8 @@
 
 use std::collections::VecDeque;
 use std::fs::File;
-use std::io::Read as _;
-use std::path::Path;
+use std::io::{Read as _, Seek as _, SeekFrom};
+use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -18,7 +18,7 @@ use tokio::sync::mpsc;
 use crate::model::digest::{Checksum, Sha256};
 use crate::model::part::MIB;
 use crate::model::write::{Cause, Object, PutError, Refusal};
-use crate::store::Body;
+use crate::store::{Body, PartContent};
 
 /// A file of this size or less is read and hashed whole before anything is sent.
 const WHOLE_MAX_BYTES: u64 = MIB;
@@ -95,9 +95,24 @@ pub(super) async fn ready(object: &Object, body: Body, sent: Sent) -> Result<Out
         }
         Body::File(path) => {
             let (file, path) = blocking(move || open(&path, size).map(|file| (file, path))).await?;
-            let (to, from) = mpsc::channel(CHUNKS_AHEAD);
-            tokio::task::spawn_blocking(move || pump(file, &path, size, expected, &to));
-            Ok(outgoing(Source::File(from), size, sent))
+            let piece = Piece { file, path, length: size, to_the_end: true };
+            Ok(pumped(piece, expected, sent))
+        }
+    }
+}
+
+/// Makes the body of one part of a file that has `file_size` bytes in all.
+pub(super) async fn part(content: PartContent, file_size: u64, expected: Sha256) -> Result<Outgoing, PutError> {
+    match content {
+        PartContent::Bytes(bytes) => Ok(whole(bytes, Arc::new(|_| ()))),
+        PartContent::File { path, offset, length } => {
+            let piece = blocking(move || {
+                let mut file = open(&path, file_size)?;
+                file.seek(SeekFrom::Start(offset)).map_err(|error| unreadable(&path, &error))?;
+                Ok(Piece { file, path, length, to_the_end: offset + length == file_size })
+            })
+            .await?;
+            Ok(pumped(piece, expected, Arc::new(|_| ())))
         }
     }
 }
@@ -122,6 +137,22 @@ fn outgoing(source: Source, size: u64, sent: Sent) -> Outgoing {
     }
     let body = Metered { source, left: size, watch: Arc::clone(&watch), sent };
     Outgoing { stream: ByteStream::new(SdkBody::from_body_1_x(body)), watch }
+}
+
+/// What is read of a file, from where it stands.
+struct Piece {
+    file: File,
+    path: PathBuf,
+    length: u64,
+    /// Whether the file has to end there.
+    to_the_end: bool,
+}
+
+fn pumped(piece: Piece, expected: Sha256, sent: Sent) -> Outgoing {
+    let (to, from) = mpsc::channel(CHUNKS_AHEAD);
+    let length = piece.length;
+    tokio::task::spawn_blocking(move || pump(piece, expected, &to));
+    outgoing(Source::File(from), length, sent)
 }
 
 /// A frame of a file, or why there will be no more.
@@ -187,11 +218,12 @@ impl http_body::Body for Metered {
     }
 }
 
-/// Reads, hashes and hands on the file; the last chunk only when the digest of all of it is the expected one and the file
-/// ends there. Runs on a thread of its own, so that the reactor never waits for a disk.
-fn pump(mut file: File, path: &Path, size: u64, expected: Sha256, to: &mpsc::Sender<Chunk>) {
+/// Reads, hashes and hands on a piece of a file; the last chunk only when the digest of all of it is the expected one and
+/// the file ends where it has to. Runs on a thread of its own, so that the reactor never waits for a disk.
+fn pump(piece: Piece, expected: Sha256, to: &mpsc::Sender<Chunk>) {
+    let Piece { mut file, path, length, to_the_end } = piece;
     let mut hash = sha2::Sha256::new();
-    let mut left = size;
+    let mut left = length;
     while left > 0 {
         let want = usize::try_from(left).unwrap_or(usize::MAX).min(CHUNK_BYTES);
         let mut chunk = vec![0; want];
@@ -200,13 +232,13 @@ fn pump(mut file: File, path: &Path, size: u64, expected: Sha256, to: &mpsc::Sen
             Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => {
                 Err(changed(&path.display().to_string()))
             }
-            Err(error) => Err(unreadable(path, &error)),
+            Err(error) => Err(unreadable(&path, &error)),
         };
         left -= want as u64;
         if let Ok(bytes) = &chunk {
             hash.update(bytes);
             if left == 0 {
-                let ends_here = matches!(file.read(&mut [0]), Ok(0));
+                let ends_here = !to_the_end || matches!(file.read(&mut [0]), Ok(0));
                 if !ends_here || Sha256(hash.finalize_reset().into()) != expected {
                     chunk = Err(changed(&path.display().to_string()));
                 }

@@ -9,11 +9,11 @@ mod connect;
 mod page;
 mod probe;
 mod translate;
+mod uploads;
 mod wait;
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::Arc;
 
 use aws_sdk_s3::Client;
 use aws_sdk_s3::operation::RequestId as _;
@@ -28,7 +28,9 @@ use crate::model::entry::Key;
 use crate::model::head::{Remote, VersionId};
 use crate::model::target::Target;
 use crate::model::write::{Cause, Expect, LookError, Object, PutError, Refusal, Written};
-use crate::store::{Access, Body, Page, Part, PartTaken, ProbeKey, Probed, Store, UploadId, Version};
+use crate::store::{
+    Access, Body, HeldPart, Page, Part, PartTaken, ProbeKey, Probed, Store, UploadId, UploadsMark, UploadsPage, Version,
+};
 
 use body::{Outgoing, Sent};
 use classify::{Answer, Condition, Op};
@@ -324,9 +326,9 @@ impl Store for S3 {
     }
 
     async fn put_part(&self, object: &Object, upload: &UploadId, part: Part) -> Result<PartTaken, PutError> {
-        let Part { number, bytes, sha256 } = part;
-        let size = bytes.len() as u64;
-        let Outgoing { stream, watch } = body::whole(bytes, Arc::new(|_| ()));
+        let Part { number, content, sha256 } = part;
+        let size = content.length();
+        let Outgoing { stream, watch } = body::part(content, object.size, sha256).await?;
         let request = self
             .writing
             .upload_part()
@@ -349,6 +351,14 @@ impl Store for S3 {
                 request_id: output.request_id().map(ToOwned::to_owned),
             })),
         }
+    }
+
+    async fn list_parts(&self, key: &Key, upload: &UploadId) -> Result<Option<Vec<HeldPart>>, LookError> {
+        self.held_parts(key, upload).await
+    }
+
+    async fn uploads(&self, prefix: &str, after: Option<&UploadsMark>) -> Result<UploadsPage, LookError> {
+        self.open_uploads(prefix, after).await
     }
 
     async fn complete(
