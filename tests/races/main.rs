@@ -10,6 +10,7 @@ mod large;
 mod messages;
 mod properties;
 mod racing;
+mod resuming;
 mod striking;
 #[path = "../support/mod.rs"]
 mod support;

@@ -13,11 +13,15 @@ use noclobber::model::event::Watch;
 use noclobber::model::head::{Remote, VersionId};
 use noclobber::model::row::Row;
 use noclobber::model::step::digest_text;
-use noclobber::model::write::{Expect, LookError, Object, PutError, Written};
+use noclobber::model::target::Target;
+use noclobber::model::write::{Cause, Expect, LookError, Object, PutError, Written};
+use noclobber::plan::file::Plan;
 use noclobber::store::s3::{Keys, S3};
 use noclobber::store::{
     Access, Body, HeldPart, Page, Part, PartTaken, ProbeKey, Probed, Store, UploadId, UploadsMark, UploadsPage, Version,
 };
+
+use tokio::sync::Notify;
 
 use crate::support::Stranger;
 use crate::support::scene::Scene;
@@ -37,9 +41,47 @@ pub struct Striking {
     inner: S3,
     stranger: Stranger,
     strikes: Mutex<HashMap<String, Strike>>,
+    script: Script,
+    calls: Mutex<BTreeMap<&'static str, usize>>,
+    /// Told when a part waits for ever.
+    pub stalled: Notify,
+}
+
+/// What else happens.
+#[derive(Debug, Clone, Default)]
+pub struct Script {
+    /// The strikes fall before a key's first part, not before its Complete.
+    pub early: bool,
+    /// So many parts are sent; the next waits for ever.
+    pub stall_after_parts: Option<usize>,
+    /// No abort gets an answer.
+    pub aborts_fail: bool,
+    /// The parts that the server holds are told without their SHA-256.
+    pub hide_part_checksums: bool,
 }
 
 impl Striking {
+    /// A store for the plan's one target.
+    pub async fn new(scene: &Scene, target: &Target, strikes: HashMap<String, Strike>, script: Script) -> Arc<Self> {
+        let keys =
+            Keys::Static { access_key: scene.server.access_key.clone(), secret_key: scene.server.secret_key.clone() };
+        let inner = S3::connect(target, keys).await.unwrap();
+        let (stranger, strikes) = (scene.stranger.clone(), Mutex::new(strikes));
+        Arc::new(Self { inner, stranger, strikes, script, calls: Mutex::default(), stalled: Notify::new() })
+    }
+
+    /// How often a kind of request was sent.
+    pub fn calls(&self, request: &'static str) -> usize {
+        self.calls.lock().unwrap().get(request).copied().unwrap_or(0)
+    }
+
+    fn count(&self, request: &'static str) -> usize {
+        let mut calls = self.calls.lock().unwrap();
+        let count = calls.entry(request).or_default();
+        *count += 1;
+        *count
+    }
+
     async fn strike(&self, key: &Key) {
         let strike = self.strikes.lock().unwrap().remove(key.as_str());
         match strike {
@@ -65,20 +107,28 @@ pub async fn apply_under_strikes(
     settings: impl FnOnce(Settings) -> Settings,
 ) -> (Applied, Vec<Row>) {
     let plan = scene.plan("plan.jsonl");
-    let target = &plan.header.targets[0];
-    let keys =
-        Keys::Static { access_key: scene.server.access_key.clone(), secret_key: scene.server.secret_key.clone() };
-    let inner = S3::connect(target, keys).await.unwrap();
-    let store = Arc::new(Striking { inner, stranger: scene.stranger.clone(), strikes: Mutex::new(strikes) });
+    let store = Striking::new(scene, &plan.header.targets[0], strikes, Script::default()).await;
+    let (applied, rows) = apply_through(scene, &plan, &store, watch, settings).await;
+    let left = store.strikes.lock().unwrap().len();
+    assert_eq!(left, 0, "some strikes never fell: {applied:?}");
+    (applied, rows)
+}
+
+/// Applies a plan in this process, with the report `r.csv`.
+pub async fn apply_through(
+    scene: &Scene,
+    plan: &Plan,
+    store: &Arc<Striking>,
+    watch: Arc<dyn Watch>,
+    settings: impl FnOnce(Settings) -> Settings,
+) -> (Applied, Vec<Row>) {
     let digest = digest_text(&plan.footer.digest);
     let fresh = || uuid::Uuid::now_v7().to_string();
     let record = Arc::new(Record::open(&scene.path("r.csv"), &digest, fresh).unwrap());
     let settings = settings(Settings::new(scene.folder().to_owned()));
-    let stores = HashMap::from([(target.name.clone(), Arc::clone(&store))]);
-    let applied = apply::apply(&plan, stores, Arc::clone(&record), settings, watch, Cancel::default()).await;
-    let left = store.strikes.lock().unwrap().len();
+    let stores = HashMap::from([(plan.header.targets[0].name.clone(), Arc::clone(store))]);
+    let applied = apply::apply(plan, stores, Arc::clone(&record), settings, watch, Cancel::default()).await;
     let rows = Arc::into_inner(record).unwrap().finish(plan.footer.counts.steps()).unwrap();
-    assert_eq!(left, 0, "some strikes never fell: {applied:?}");
     (applied, rows)
 }
 
@@ -122,25 +172,28 @@ impl Store for Striking {
         self.inner.put(object, body, expect, sent).await
     }
 
-    fn create_upload(&self, object: &Object) -> impl Future<Output = Result<UploadId, PutError>> + Send {
-        self.inner.create_upload(object)
+    async fn create_upload(&self, object: &Object) -> Result<UploadId, PutError> {
+        self.count("create_upload");
+        self.inner.create_upload(object).await
     }
 
-    fn put_part(
-        &self,
-        object: &Object,
-        upload: &UploadId,
-        part: Part,
-    ) -> impl Future<Output = Result<PartTaken, PutError>> + Send {
-        self.inner.put_part(object, upload, part)
+    async fn put_part(&self, object: &Object, upload: &UploadId, part: Part) -> Result<PartTaken, PutError> {
+        if self.script.early {
+            self.strike(&object.key).await;
+        }
+        if self.count("put_part") > self.script.stall_after_parts.unwrap_or(usize::MAX) {
+            self.stalled.notify_one();
+            std::future::pending::<()>().await;
+        }
+        self.inner.put_part(object, upload, part).await
     }
 
-    fn list_parts(
-        &self,
-        key: &Key,
-        upload: &UploadId,
-    ) -> impl Future<Output = Result<Option<Vec<HeldPart>>, LookError>> + Send {
-        self.inner.list_parts(key, upload)
+    async fn list_parts(&self, key: &Key, upload: &UploadId) -> Result<Option<Vec<HeldPart>>, LookError> {
+        let mut parts = self.inner.list_parts(key, upload).await?;
+        for part in parts.iter_mut().flatten().filter(|_| self.script.hide_part_checksums) {
+            part.sha256 = None;
+        }
+        Ok(parts)
     }
 
     fn uploads(
@@ -158,12 +211,17 @@ impl Store for Striking {
         parts: &[PartTaken],
         expect: &Expect,
     ) -> Result<Written, PutError> {
+        self.count("complete");
         self.strike(&object.key).await;
         self.inner.complete(object, upload, parts, expect).await
     }
 
-    fn abort(&self, key: &Key, upload: &UploadId) -> impl Future<Output = Result<(), LookError>> + Send {
-        self.inner.abort(key, upload)
+    async fn abort(&self, key: &Key, upload: &UploadId) -> Result<(), LookError> {
+        if self.script.aborts_fail {
+            let cause = Cause { code: "Connection".into(), message: "on purpose".into(), ..Cause::default() };
+            return Err(LookError { cause, stop: false });
+        }
+        self.inner.abort(key, upload).await
     }
 
     fn probe_put(&self, probe: &ProbeKey) -> impl Future<Output = Result<Probed, LookError>> + Send {

@@ -408,4 +408,21 @@ mod tests {
         assert!(error.contains("r.csv.partial:2: row: unknown variant `perhaps`"), "{error}");
         assert_eq!(std::fs::read_to_string(&path).unwrap(), text);
     }
+
+    #[test]
+    fn after_a_restart_of_the_machine_every_step_without_a_final_row_is_in_doubt() {
+        let folder = folder();
+        let first = open(&folder);
+        first.begin(1).unwrap();
+        first.record(samples::row(1, Outcome::Created)).unwrap();
+        drop(first);
+        assert!(!open(&folder).is_in_doubt(2), "the same boot");
+        // The notes of what came next were not on disk when the power went.
+        let notes = folder.path().join("r.csv.journal");
+        let text = std::fs::read_to_string(&notes).unwrap();
+        let (before, after) = text.split_once("\"boot_id\":\"").unwrap();
+        std::fs::write(&notes, format!("{before}\"boot_id\":\"other-{after}")).unwrap();
+        let second = open(&folder);
+        assert!(second.is_in_doubt(2) && second.finished().contains_key(&1));
+    }
 }

@@ -13,6 +13,13 @@ use crate::store::{HeldPart, OpenUpload, UploadId, UploadsMark, UploadsPage};
 /// A page holds 1,000 parts, and an upload 10,000.
 const PART_PAGES_MAX: usize = 10;
 
+/// In order, without those that are told more than once: SeaweedFS keeps a part that another one replaced, and does not
+/// say which counts.
+fn unambiguous(mut held: Vec<HeldPart>) -> Vec<HeldPart> {
+    held.sort_unstable_by_key(|part| part.number);
+    held.chunk_by(|a, b| a.number == b.number).filter(|same| same.len() == 1).flatten().cloned().collect()
+}
+
 impl S3 {
     pub(super) async fn held_parts(&self, key: &Key, upload: &UploadId) -> Result<Option<Vec<HeldPart>>, LookError> {
         let mut held = Vec::new();
@@ -49,9 +56,7 @@ impl S3 {
                 break;
             }
         }
-        held.sort_unstable_by_key(|part| part.number);
-        held.dedup_by_key(|part| part.number);
-        Ok(Some(held))
+        Ok(Some(unambiguous(held)))
     }
 
     pub(super) async fn open_uploads(
@@ -84,5 +89,18 @@ impl S3 {
             upload: output.next_upload_id_marker().map(ToOwned::to_owned),
         });
         Ok(UploadsPage { uploads: uploads.collect(), next })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_part_that_is_told_twice_is_not_told() {
+        let part = |number: u32, etag: &str| HeldPart { number, size: 5, etag: ETag::new(etag), sha256: None };
+        let told = vec![part(3, "c"), part(1, "a"), part(2, "b"), part(2, "other")];
+        assert_eq!(unambiguous(told), [part(1, "a"), part(3, "c")]);
+        assert_eq!(unambiguous(Vec::new()), []);
     }
 }
