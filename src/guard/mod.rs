@@ -4,6 +4,8 @@
 //! retry; so nothing is called lost before somebody looked whose object is there, and once an attempt is in doubt
 //! nothing is called lost at all. The shape is `(state, answer) -> (state, next)`, so that a model checker can walk it.
 
+pub mod pace;
+
 use std::time::Duration;
 
 use crate::model::digest::ETag;
