@@ -5,7 +5,7 @@ use std::fs::File;
 use std::io::{Read as _, Seek as _, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 
@@ -23,7 +23,7 @@ use crate::store::{Body, PartContent};
 /// A file of this size or less is read and hashed whole before anything is sent.
 const WHOLE_MAX_BYTES: u64 = MIB;
 /// What one read of a larger file takes, and one frame of any body carries.
-const CHUNK_BYTES: usize = 256 << 10;
+pub(super) const CHUNK_BYTES: usize = 256 << 10;
 /// Chunks that wait between the reading thread and the socket.
 const CHUNKS_AHEAD: usize = 4;
 
@@ -40,6 +40,8 @@ pub(super) struct Outgoing {
 pub(super) struct Watch {
     /// Counts frames handed to the connection; a body that stalls stops counting.
     frames: AtomicU64,
+    /// Waits for its share of the bandwidth: what does not move then has not stalled.
+    held: AtomicBool,
     end: Mutex<End>,
 }
 
@@ -58,6 +60,20 @@ pub(super) enum End {
 impl Watch {
     pub(super) fn frames(&self) -> u64 {
         self.frames.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn is_held(&self) -> bool {
+        self.held.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn hold(&self) {
+        self.held.store(true, Ordering::Relaxed);
+    }
+
+    /// Counts as a move: only now can the body move by itself again.
+    pub(super) fn release(&self) {
+        self.frames.fetch_add(1, Ordering::Relaxed);
+        self.held.store(false, Ordering::Relaxed);
     }
 
     pub(super) fn end(&self) -> End {

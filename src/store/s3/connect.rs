@@ -338,6 +338,35 @@ mod tests {
         }
     }
 
+    #[tokio::test]
+    async fn the_sdk_puts_no_limit_of_its_own_on_a_write_and_does_not_repeat_it() {
+        let target = Target {
+            name: "default".into(),
+            bucket: "b".into(),
+            endpoint: "http://127.0.0.1:1".into(),
+            region: "eu-west-1".into(),
+            addressing: Addressing::Path,
+            owner: None,
+            profile: None,
+            role_arn: None,
+            request_payer: false,
+            trust_metadata: true,
+            conditional_writes: crate::model::target::ConditionalWrites::Required,
+        };
+        let keys = Keys::Static { access_key: "AK".into(), secret_key: "SK".into() };
+        let Clients { writing, looking } = clients(&target, keys).await.unwrap();
+        let limits = |client: &Client| {
+            let config = client.config();
+            let times = config.timeout_config().unwrap().clone();
+            assert_eq!(times.connect_timeout(), Some(CONNECT_LIMIT));
+            assert_eq!((times.operation_timeout(), times.read_timeout()), (None, None));
+            assert!(!config.stalled_stream_protection().unwrap().is_enabled());
+            (times.operation_attempt_timeout(), config.retry_config().unwrap().max_attempts())
+        };
+        assert_eq!(limits(&writing), (None, 1));
+        assert_eq!(limits(&looking), (Some(LOOK_LIMIT), LOOK_TRIES));
+    }
+
     #[test]
     fn keys_do_not_show_their_secret() {
         let keys = Keys::Static { access_key: "AKID".into(), secret_key: "hush".into() };

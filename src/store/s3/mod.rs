@@ -8,6 +8,7 @@ mod classify;
 mod connect;
 mod page;
 mod probe;
+mod toll;
 mod translate;
 mod uploads;
 mod wait;
@@ -35,9 +36,10 @@ use crate::store::{
 use body::{Outgoing, Sent};
 use classify::{Answer, Condition, Op};
 use translate::{SdkFailure, answer_of};
-use wait::{COMPLETE_LIMIT, STALL_LIMIT, watched, within};
+use wait::{watched, within};
 
 pub use connect::{ConnectError, Keys, ResolveError, resolve};
+pub use toll::{Limits, Toll};
 
 /// Pages of a version listing that are read for one key, at most.
 const VERSION_PAGES_MAX: usize = 10;
@@ -70,6 +72,7 @@ pub struct S3 {
     endpoint: String,
     owner: Option<String>,
     payer: Option<RequestPayer>,
+    limits: Limits,
 }
 
 impl fmt::Debug for S3 {
@@ -90,7 +93,16 @@ impl S3 {
             endpoint: target.endpoint.clone(),
             owner: target.owner.clone(),
             payer: target.request_payer.then_some(RequestPayer::Requester),
+            limits: Limits::default(),
         })
+    }
+
+    /// The same bucket, asked no faster than this: every request counts, those that the SDK repeats too.
+    #[must_use]
+    pub fn limited(mut self, limits: Limits) -> Self {
+        self.looking = limits.counting(&self.looking);
+        self.limits = limits;
+        self
     }
 
     async fn look(&self, key: &Key, version: Option<&VersionId>) -> Result<Remote, LookError> {
@@ -113,6 +125,7 @@ impl S3 {
             .max_keys(1)
             .set_expected_bucket_owner(self.owner.clone())
             .set_request_payer(self.payer.clone());
+        self.limits.turn().await;
         match looked(list.send().await) {
             Err(mut error) if error.stop => {
                 error.cause.message = format!("bucket {} at {}: {}", self.bucket, self.endpoint, error.cause.message);
@@ -128,6 +141,7 @@ impl S3 {
         version: Option<&VersionId>,
         mode: Option<ChecksumMode>,
     ) -> Result<HeadObjectOutput, Answer> {
+        self.limits.turn().await;
         let sent = self.looking.head_object().bucket(&self.bucket).key(key.as_str());
         sent.set_version_id(version.map(|version| version.0.clone()))
             .set_checksum_mode(mode)
@@ -141,6 +155,7 @@ impl S3 {
 
 impl Store for S3 {
     async fn access(&self) -> Result<Access, LookError> {
+        self.limits.turn().await;
         let answer = self
             .looking
             .head_bucket()
@@ -210,6 +225,7 @@ impl Store for S3 {
             .if_match(etag.quoted())
             .set_expected_bucket_owner(self.owner.clone())
             .set_request_payer(self.payer.clone());
+        self.limits.turn().await;
         match request.send().await.map_err(|error| answer_of(&error)) {
             Ok(output) => Ok(translate::first_part(&output, etag)),
             // Another object by now, none, or a server that knows no parts: it does not tell, and that decides nothing.
@@ -230,6 +246,7 @@ impl Store for S3 {
             .set_expected_bucket_owner(self.owner.clone())
             .set_request_payer(self.payer.clone());
         let reading = page::Reading::new(after);
+        self.limits.turn().await;
         looked(request.customize().interceptor(reading.clone()).send().await)?;
         reading.take().map_err(|why| unreadable(&why))
     }
@@ -247,6 +264,7 @@ impl Store for S3 {
                 .set_version_id_marker(version_marker.take())
                 .set_expected_bucket_owner(self.owner.clone())
                 .set_request_payer(self.payer.clone());
+            self.limits.turn().await;
             let output = match request.send().await.map_err(|error| answer_of(&error)) {
                 Ok(output) => output,
                 // A server without versions.
@@ -280,12 +298,14 @@ impl Store for S3 {
             .key(key.as_str())
             .set_expected_bucket_owner(self.owner.clone())
             .set_request_payer(self.payer.clone());
+        self.limits.turn().await;
         let output = looked(request.send().await)?;
         Ok(output.tag_set().iter().map(|tag| (tag.key().to_owned(), tag.value().to_owned())).collect())
     }
 
     async fn put(&self, object: &Object, body: Body, expect: &Expect, sent: Sent) -> Result<Written, PutError> {
         let Outgoing { stream, watch } = body::ready(object, body, sent).await?;
+        let paid = self.limits.first_frame(object.size).await;
         let request = self.writing.put_object().bucket(&self.bucket).key(object.key.as_str());
         let request = with_properties!(request, object)
             .set_tagging(translate::tagging(&object.properties.tags))
@@ -295,8 +315,10 @@ impl Store for S3 {
             .set_if_match(translate::if_match(expect))
             .set_expected_bucket_owner(self.owner.clone())
             .set_request_payer(self.payer.clone())
-            .body(stream);
-        let output = watched(&watch, Op::Put, Condition::of(expect), Box::pin(request.send())).await?;
+            .body(self.limits.shape(stream, &watch, paid));
+        self.limits.turn().await;
+        let sent = Box::pin(request.send());
+        let output = watched(&watch, Op::Put, Condition::of(expect), object.size, sent).await?;
         Ok(Written {
             etag: output.e_tag().map(ETag::new),
             version: translate::version(output.version_id()),
@@ -313,7 +335,8 @@ impl Store for S3 {
             .checksum_type(ChecksumType::Composite)
             .set_expected_bucket_owner(self.owner.clone())
             .set_request_payer(self.payer.clone());
-        let output = within(STALL_LIMIT, Op::CreateUpload, Condition::None, Box::pin(request.send())).await?;
+        self.limits.turn().await;
+        let output = within(Op::CreateUpload, Condition::None, Box::pin(request.send())).await?;
         match output.upload_id() {
             Some(id) => Ok(UploadId(id.to_owned())),
             None => Err(PutError::Unknown(Cause {
@@ -329,6 +352,7 @@ impl Store for S3 {
         let Part { number, content, sha256 } = part;
         let size = content.length();
         let Outgoing { stream, watch } = body::part(content, object.size, sha256).await?;
+        let paid = self.limits.first_frame(size).await;
         let request = self
             .writing
             .upload_part()
@@ -340,8 +364,9 @@ impl Store for S3 {
             .content_length(translate::length(size)?)
             .set_expected_bucket_owner(self.owner.clone())
             .set_request_payer(self.payer.clone())
-            .body(stream);
-        let output = watched(&watch, Op::Part, Condition::None, Box::pin(request.send())).await?;
+            .body(self.limits.shape(stream, &watch, paid));
+        self.limits.turn().await;
+        let output = watched(&watch, Op::Part, Condition::None, size, Box::pin(request.send())).await?;
         match output.e_tag() {
             Some(etag) => Ok(PartTaken { number, etag: ETag::new(etag), sha256 }),
             None => Err(PutError::Unknown(Cause {
@@ -391,7 +416,8 @@ impl Store for S3 {
             .set_if_match(translate::if_match(expect))
             .set_expected_bucket_owner(self.owner.clone())
             .set_request_payer(self.payer.clone());
-        let output = within(COMPLETE_LIMIT, Op::Complete, Condition::of(expect), Box::pin(request.send())).await?;
+        self.limits.turn().await;
+        let output = within(Op::Complete, Condition::of(expect), Box::pin(request.send())).await?;
         // The SDK takes an answer that says nothing for a success.
         let Some(etag) = output.e_tag() else {
             return Err(PutError::Unknown(Cause {
@@ -425,6 +451,7 @@ impl Store for S3 {
     }
 
     async fn abort(&self, key: &Key, upload: &UploadId) -> Result<(), LookError> {
+        self.limits.turn().await;
         let sent = self
             .looking
             .abort_multipart_upload()

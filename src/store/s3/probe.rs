@@ -8,7 +8,7 @@ use sha2::Digest as _;
 
 use super::S3;
 use super::classify::{Condition, Op};
-use super::wait::{COMPLETE_LIMIT, STALL_LIMIT, within};
+use super::wait::within;
 use crate::model::digest::Sha256;
 use crate::model::entry::Key;
 use crate::model::write::{LookError, PutError, Refusal};
@@ -42,7 +42,8 @@ impl S3 {
             .body(ByteStream::from_static(PROBE_BYTES))
             .set_expected_bucket_owner(self.owner.clone())
             .set_request_payer(self.payer.clone());
-        let taken = within(STALL_LIMIT, Op::Part, Condition::None, Box::pin(request.send())).await?;
+        self.limits.turn().await;
+        let taken = within(Op::Part, Condition::None, Box::pin(request.send())).await?;
         let part = CompletedPart::builder()
             .part_number(1)
             .set_e_tag(taken.e_tag().map(ToOwned::to_owned))
@@ -58,7 +59,8 @@ impl S3 {
             .if_match(IMPOSSIBLE_ETAG)
             .set_expected_bucket_owner(self.owner.clone())
             .set_request_payer(self.payer.clone());
-        match within(COMPLETE_LIMIT, Op::Complete, Condition::IfMatch, Box::pin(request.send())).await {
+        self.limits.turn().await;
+        match within(Op::Complete, Condition::IfMatch, Box::pin(request.send())).await {
             Ok(_) => Ok(Probed::Ignored),
             Err(PutError::Lost(_)) => Ok(Probed::Honoured),
             Err(error) => Err(error),
@@ -79,7 +81,8 @@ impl S3 {
             .body(ByteStream::from_static(PROBE_BYTES))
             .set_expected_bucket_owner(self.owner.clone())
             .set_request_payer(self.payer.clone());
-        match within(STALL_LIMIT, Op::Put, Condition::IfMatch, Box::pin(request.send())).await {
+        self.limits.turn().await;
+        match within(Op::Put, Condition::IfMatch, Box::pin(request.send())).await {
             Ok(_) => Ok(Probed::Ignored),
             Err(PutError::Lost(_)) => Ok(Probed::Honoured),
             Err(error) => Err(unproven(&error)),
@@ -96,7 +99,8 @@ impl S3 {
             .checksum_algorithm(ChecksumAlgorithm::Sha256)
             .set_expected_bucket_owner(self.owner.clone())
             .set_request_payer(self.payer.clone());
-        let output = within(STALL_LIMIT, Op::CreateUpload, Condition::None, Box::pin(request.send()))
+        self.limits.turn().await;
+        let output = within(Op::CreateUpload, Condition::None, Box::pin(request.send()))
             .await
             .map_err(|error| unproven(&error))?;
         let Some(upload) = output.upload_id().map(|id| UploadId(id.to_owned())) else {
@@ -126,6 +130,7 @@ impl S3 {
                 .set_version_id(id)
                 .set_expected_bucket_owner(self.owner.clone())
                 .set_request_payer(self.payer.clone());
+            self.limits.turn().await;
             super::looked(request.send().await)?;
         }
         Ok(())

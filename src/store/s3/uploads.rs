@@ -34,6 +34,7 @@ impl S3 {
                 .set_part_number_marker(marker.take())
                 .set_expected_bucket_owner(self.owner.clone())
                 .set_request_payer(self.payer.clone());
+            self.limits.turn().await;
             let output = match request.send().await.map_err(|error| answer_of(&error)) {
                 Ok(output) => output,
                 Err(Answer::Said { status: 404, code, .. }) if code != "NoSuchBucket" => return Ok(None),
@@ -75,6 +76,7 @@ impl S3 {
             .encoding_type(EncodingType::Url)
             .set_expected_bucket_owner(self.owner.clone())
             .set_request_payer(self.payer.clone());
+        self.limits.turn().await;
         let output = looked(request.send().await)?;
         let encoded = output.encoding_type() == Some(&EncodingType::Url);
         let uploads = output.uploads().iter().filter_map(|open| {
