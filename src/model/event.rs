@@ -39,6 +39,8 @@ pub enum Event<'a> {
     End { phase: Phase },
     /// A step reached its outcome.
     Row(&'a Row),
+    /// Something that explains what is seen, and asks for nothing.
+    Note(&'a str),
     /// Something a person should know now.
     Warning(&'a str),
 }

@@ -5,6 +5,8 @@
 // A test awaits its whole world in one place.
 #![allow(clippy::large_futures)]
 
+mod busy;
+mod counted;
 mod create;
 mod multipart;
 mod replace;

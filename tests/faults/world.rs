@@ -22,6 +22,7 @@ use noclobber::model::step::{Action, Step, digest_text};
 use noclobber::model::target::{Addressing, ConditionalWrites, SANDBOX, Target};
 use noclobber::plan::file::Plan;
 use noclobber::sandbox::{Fault, Kind, Options, Sandbox, serve};
+use noclobber::store::Store;
 use noclobber::store::s3::{Keys, S3};
 
 use crate::support::{REGION, Server, Stranger};
@@ -33,6 +34,8 @@ pub struct World {
     /// Somebody else, who writes whatever is there.
     pub stranger: Stranger,
     pub target: Target,
+    /// A second one, where there is one.
+    other: Option<Target>,
     pub folder: tempfile::TempDir,
     entries: Vec<Entry>,
     runs: u32,
@@ -43,6 +46,7 @@ pub struct Run {
     pub rows: Vec<Row>,
     pub end: End,
     pub warnings: Vec<String>,
+    pub notes: Vec<String>,
     /// How many requests the faults hit.
     pub hits: u32,
 }
@@ -59,15 +63,21 @@ impl Run {
     }
 }
 
-/// Keeps the warnings.
+/// Keeps warnings and notes.
 #[derive(Default)]
-struct Heard(Mutex<Vec<String>>);
+struct Heard {
+    warnings: Mutex<Vec<String>>,
+    notes: Mutex<Vec<String>>,
+}
 
 impl Watch for Heard {
     fn tell(&self, event: Event<'_>) {
-        if let Event::Warning(text) = event {
-            self.0.lock().unwrap().push(text.to_owned());
-        }
+        let (to, text) = match event {
+            Event::Warning(text) => (&self.warnings, text),
+            Event::Note(text) => (&self.notes, text),
+            _ => return,
+        };
+        to.lock().unwrap().push(text.to_owned());
     }
 }
 
@@ -105,7 +115,7 @@ impl World {
             trust_metadata: true,
             conditional_writes: ConditionalWrites::Required,
         };
-        Self { sandbox, stranger, target, folder, entries: Vec::new(), runs: 0 }
+        Self { sandbox, stranger, target, other: None, folder, entries: Vec::new(), runs: 0 }
     }
 
     /// A file `name` of this content, to be stored under the key `name`.
@@ -129,6 +139,14 @@ impl World {
         self.entries.last_mut().unwrap()
     }
 
+    /// Every second entry goes to a bucket of its own, which is a target of this name.
+    pub fn send_every_other_to(&mut self, name: &str) {
+        self.other = Some(Target { name: name.into(), bucket: "other-bucket".into(), ..self.target.clone() });
+        for entry in self.entries.iter_mut().step_by(2) {
+            Arc::make_mut(&mut entry.terms).target = name.into();
+        }
+    }
+
     pub fn file(&self, name: &str) -> PathBuf {
         self.folder.path().join("files").join(name)
     }
@@ -142,13 +160,26 @@ impl World {
         self.fault(Fault::on("PutObject", kind).key(key).times(times));
     }
 
-    async fn store(&self) -> Arc<S3> {
-        let target = Target { endpoint: self.sandbox.endpoint().to_owned(), ..self.target.clone() };
+    pub async fn s3(&self) -> S3 {
+        self.s3_at(self.sandbox.endpoint()).await
+    }
+
+    /// The bucket, by another way to the sandbox.
+    pub async fn s3_at(&self, endpoint: &str) -> S3 {
+        self.connect(&self.target, endpoint).await
+    }
+
+    async fn connect(&self, target: &Target, endpoint: &str) -> S3 {
+        let target = Target { endpoint: endpoint.to_owned(), ..target.clone() };
         let keys = Keys::Static {
             access_key: self.sandbox.access_key().to_owned(),
             secret_key: self.sandbox.secret_key().to_owned(),
         };
-        Arc::new(S3::connect(&target, keys).await.unwrap())
+        S3::connect(&target, keys).await.unwrap()
+    }
+
+    fn targets(&self) -> Vec<Target> {
+        std::iter::once(&self.target).chain(&self.other).cloned().collect()
     }
 
     pub async fn plan(&self) -> Plan {
@@ -156,7 +187,11 @@ impl World {
     }
 
     pub async fn plan_by(&self, discovery: Discovery) -> Plan {
-        let targets = HashMap::from([("default".to_owned(), (self.target.clone(), self.store().await))]);
+        let mut targets = HashMap::new();
+        for target in self.targets() {
+            let store = self.connect(&target, self.sandbox.endpoint()).await;
+            targets.insert(target.name.clone(), (target, Arc::new(store)));
+        }
         let settings = survey::Settings { discovery, ..survey::Settings::default() };
         let watch = Arc::new(Nobody) as Arc<_>;
         let base = self.folder.path().join("files");
@@ -172,7 +207,7 @@ impl World {
             warnings: Vec::new(),
         };
         let (made_at, room) = ("2026-01-01T00:00:00Z".to_owned(), Room::passing(&base));
-        let mut draft = Draft::begin(gathered, vec![self.target.clone()], Vec::new(), "t", made_at, room).unwrap();
+        let mut draft = Draft::begin(gathered, self.targets(), Vec::new(), "t", made_at, room).unwrap();
         let mut steps = Vec::new();
         let take = |decided: Decided| {
             draft.add(&decided)?;
@@ -200,10 +235,25 @@ impl World {
 
     /// Applies under the faults, and lifts them afterwards.
     pub async fn apply_with(&mut self, plan: &Plan, settings: Settings) -> Run {
+        let store = Arc::new(self.s3().await);
+        self.apply_to(store, plan, settings).await
+    }
+
+    /// Applies to another store than the sandbox's.
+    pub async fn apply_to<S: Store>(&mut self, store: Arc<S>, plan: &Plan, settings: Settings) -> Run {
+        self.apply_to_all(HashMap::from([("default".to_owned(), store)]), plan, settings).await
+    }
+
+    /// Applies to these stores, by target.
+    pub async fn apply_to_all<S: Store>(
+        &mut self,
+        stores: HashMap<String, Arc<S>>,
+        plan: &Plan,
+        settings: Settings,
+    ) -> Run {
         self.runs += 1;
         let (path, id) = (self.folder.path().join(format!("{}.csv", self.runs)), format!("run{}", self.runs));
         let record = Arc::new(Record::open(&path, &digest_text(&plan.footer.digest), || id).unwrap());
-        let stores = HashMap::from([("default".to_owned(), self.store().await)]);
         let heard = Arc::new(Heard::default());
         let watch = Arc::clone(&heard) as Arc<_>;
         let Applied { end, tally } =
@@ -212,8 +262,8 @@ impl World {
         assert_eq!(tally.rows(), rows.len() as u64);
         let hits = self.sandbox.faults().hits();
         self.sandbox.faults().clear();
-        let warnings = std::mem::take(&mut *heard.0.lock().unwrap());
-        Run { rows, end, warnings, hits }
+        let [warnings, notes] = [&heard.warnings, &heard.notes].map(|said| std::mem::take(&mut *said.lock().unwrap()));
+        Run { rows, end, warnings, notes, hits }
     }
 
     /// Plans, lets the fault loose, applies, and compares.

@@ -7,7 +7,7 @@ use std::time::Duration;
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 
 use super::meter::{Clock, Meter, since_now};
-use super::{Problems, warning};
+use super::{Problems, note, warning};
 use crate::model::event::{Event, Phase, Watch};
 use crate::model::text;
 
@@ -132,6 +132,7 @@ impl Watch for Bars {
                     self.say(&line);
                 }
             }
+            Event::Note(text) => self.say(&note(text)),
             Event::Warning(text) => self.say(&warning(text)),
         }
     }
@@ -193,6 +194,7 @@ mod tests {
         // Bars are drawn so many times a second; these are drawn now.
         bars.phases.lock().unwrap().iter().for_each(|bar| bar.bar.force_draw());
         bars.tell(Event::Warning("\u{1b}[31mclock\nskew"));
+        bars.tell(Event::Note("slowed\ndown"));
         let row = Row { key: "k\r\n".into(), message: "why".into(), ..samples::row(1, Outcome::Failed) };
         bars.tell(Event::Row(&row));
         bars.tell(Event::End { phase: Phase::Looking });
@@ -202,6 +204,7 @@ mod tests {
             "looking [==================>     ] 1,500/2,000 files, ",
             "hashing [======>                 ] 3/7 files, 2.00 KiB/8.00 KiB, ",
             "warning: \\u{1b}[31mclock\\nskew",
+            "note: slowed\\ndown",
             "failed: nightly.yaml:1: s3://finance/k\\r\\n: why",
             "looking: 1,500 of 2,000 files, in ",
             "hashing: 3 of 7 files, 2.0 KiB of 8.0 KiB, in ",

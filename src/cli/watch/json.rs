@@ -36,6 +36,9 @@ enum Line<'a> {
     Row {
         row: &'a Row,
     },
+    Note {
+        message: &'a str,
+    },
     Warning {
         message: &'a str,
     },
@@ -87,6 +90,7 @@ impl<W: Write + Send> Watch for Json<W> {
                 Line::End { phase: phase.name(), files: meter.files, bytes: meter.bytes }
             }
             Event::Row(row) => Line::Row { row },
+            Event::Note(message) => Line::Note { message },
             Event::Warning(message) => Line::Warning { message },
         };
         let Ok(mut text) = serde_json::to_vec(&line) else { return };
@@ -116,6 +120,7 @@ mod tests {
         json.tell(Event::Warning("a\nb\u{202e}"));
         json.tell(Event::End { phase: Phase::Uploading });
         json.tell(Event::Row(&samples::row(1, Outcome::Lost)));
+        json.tell(Event::Note("slowed down"));
         drop(json);
         let text = String::from_utf8(text).unwrap();
         let lines: Vec<_> = text.lines().collect();
@@ -130,6 +135,6 @@ mod tests {
         );
         let row: serde_json::Value = serde_json::from_str(lines[4]).unwrap();
         assert_eq!((&row["event"], &row["row"]["outcome"]), (&"row".into(), &"lost".into()));
-        assert_eq!(lines.len(), 5);
+        assert_eq!(lines[5..], [r#"{"event":"note","message":"slowed down"}"#]);
     }
 }

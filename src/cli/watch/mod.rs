@@ -99,6 +99,10 @@ pub(super) fn problem(row: &Row) -> String {
     escape(&format!("{outcome}: {place}: s3://{bucket}/{key}: {why}")).into_owned()
 }
 
+fn note(text: &str) -> String {
+    format!("note: {}", escape(text))
+}
+
 fn warning(text: &str) -> String {
     format!("warning: {}", escape(text))
 }

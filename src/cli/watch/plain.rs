@@ -5,7 +5,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use super::meter::{Clock, Meter};
-use super::{Problems, warning};
+use super::{Problems, note, warning};
 use crate::model::event::{Event, Watch};
 
 const EVERY: Duration = Duration::from_secs(5);
@@ -66,6 +66,7 @@ impl<W: Write + Send> Watch for Plain<W> {
                 (self.progress == Progress::Shown).then(|| meter.end(now))
             }),
             Event::Row(row) => self.problems.line(row),
+            Event::Note(text) => (self.progress == Progress::Shown).then(|| note(text)),
             Event::Warning(text) => Some(warning(text)),
         };
         if let Some(line) = line {
@@ -99,6 +100,7 @@ mod tests {
             plain.tell(Event::Advance { phase: Phase::Hashing, files: 0, bytes: 512 });
         }
         plain.tell(Event::Warning("clock skew"));
+        plain.tell(Event::Note("slowed\rdown"));
         plain.tell(Event::Row(&samples::row(1, Outcome::Created)));
         plain.tell(Event::Row(&samples::row(2, Outcome::Unknown)));
         plain.tell(Event::Advance { phase: Phase::Uploading, files: 1, bytes: 1 });
@@ -115,6 +117,7 @@ mod tests {
             "hashing: 0 of 4 files, 1.5 KiB of 4.0 KiB, 307 B/s, 8 s left\n\
              hashing: 0 of 4 files, 2.5 KiB of 4.0 KiB, 233 B/s, 7 s left\n\
              warning: clock skew\n\
+             note: slowed\\rdown\n\
              unknown: nightly.yaml:2: s3://finance/reports/2.csv: \n\
              hashing: 0 of 4 files, 2.5 KiB of 4.0 KiB, in 11 s\n"
         );

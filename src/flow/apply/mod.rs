@@ -5,6 +5,7 @@
 
 pub mod check;
 pub mod ledger;
+pub mod pace;
 mod parts;
 mod probe;
 pub mod record;
@@ -15,6 +16,7 @@ use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use futures_util::future::join_all;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
@@ -31,6 +33,7 @@ use crate::store::Store;
 
 use check::{Moved, Verdict};
 use ledger::{Ledger, LedgerError};
+use pace::Gate;
 use uploads::Uploads;
 
 /// How a plan is to be applied.
@@ -38,7 +41,7 @@ use uploads::Uploads;
 pub struct Settings {
     /// Folder that the steps' sources are relative to.
     pub base: PathBuf,
-    /// Files uploaded at once.
+    /// Files uploaded at once to each target; also the most requests with bodies, fewer while its server is busy.
     pub concurrency: usize,
     /// Memory for the parts of multipart uploads, in bytes, however many files are under way.
     pub pool_bytes: u64,
@@ -110,6 +113,8 @@ pub(crate) struct Run<S, L> {
     /// One permit a MiB.
     pub pool: Arc<Semaphore>,
     uploads: Uploads,
+    /// By target.
+    gates: HashMap<String, Gate>,
     state: Mutex<State>,
 }
 
@@ -131,6 +136,11 @@ impl<S: Store, L: Ledger> Run<S, L> {
 
     pub fn source(&self, step: &Step) -> PathBuf {
         self.settings.base.join(&step.source)
+    }
+
+    /// Where requests with bodies to a target wait for their turn.
+    pub fn gate(&self, target: &str) -> Option<&Gate> {
+        self.gates.get(target)
     }
 
     /// Whether nothing more may be started.
@@ -241,6 +251,8 @@ pub async fn apply<S: Store, L: Ledger>(
         .collect();
     let pool = Arc::new(Semaphore::new(usize::try_from(settings.pool_bytes >> 20).unwrap_or(64).max(1)));
     let outcomes = plan.steps.iter().map(|step| ledger.finished(step.n).map(|row| row.outcome)).collect();
+    let gate = |name: &String| (name.clone(), Gate::new(name.clone(), settings.concurrency));
+    let gates = targets.keys().map(gate).collect();
     let run = Arc::new(Run {
         targets,
         digest: digest_text(&plan.footer.digest),
@@ -250,6 +262,7 @@ pub async fn apply<S: Store, L: Ledger>(
         watch,
         cancel,
         pool,
+        gates,
         state: Mutex::new(State { outcomes, ..State::default() }),
     });
     let walked = walk(&run, plan).await;
@@ -443,8 +456,17 @@ async fn stages<S: Store, L: Ledger>(run: &Arc<Run<S, L>>, plan: &Plan, in_doubt
     Ok(())
 }
 
-/// Writes steps, up to `concurrency` at once.
+/// Writes steps, each target's by itself: a slow bucket does not hold up another.
 async fn write_all<S: Store, L: Ledger>(run: &Arc<Run<S, L>>, steps: Vec<Step>, in_doubt: &HashSet<u64>) {
+    let mut by_target: HashMap<Arc<str>, Vec<Step>> = HashMap::new();
+    for step in steps {
+        by_target.entry(Arc::clone(&step.target)).or_default().push(step);
+    }
+    join_all(by_target.into_values().map(|steps| write_to_one(run, steps, in_doubt))).await;
+}
+
+/// Writes steps of one target, up to `concurrency` at once.
+async fn write_to_one<S: Store, L: Ledger>(run: &Arc<Run<S, L>>, steps: Vec<Step>, in_doubt: &HashSet<u64>) {
     let mut under_way: JoinSet<Option<Row>> = JoinSet::new();
     let mut steps_by_task = HashMap::new();
     let mut steps = steps.into_iter();

@@ -21,7 +21,7 @@ use crate::model::write::{Cause, Object, PutError, Refusal};
 use crate::store::{HeldPart, Part, PartContent, PartTaken, Store, UploadId};
 
 use super::ledger::Ledger;
-use super::{End, Run, uploads};
+use super::{End, Run, pace, uploads};
 
 /// An upload that is gone before it is complete (a lifecycle rule, somebody's clean-up) is begun anew so often.
 const RESTARTS_MAX: u32 = 2;
@@ -207,6 +207,7 @@ impl<S: Store, L: Ledger> Sending<'_, S, L> {
             let piece = Piece { file: Arc::clone(&file), path: path.clone(), number, offset, length, is_held };
             let (run, store, object, upload) =
                 (Arc::clone(run), Arc::clone(self.store), object.clone(), self.upload.clone());
+            let target = Arc::clone(&self.step.target);
             under_way.spawn(async move {
                 let with_md5 = there.as_ref().is_some_and(|part| part.sha256.is_none());
                 let (part, md5) = blocking(move || piece.read(with_md5)).await?;
@@ -214,7 +215,7 @@ impl<S: Store, L: Ledger> Sending<'_, S, L> {
                     let part = PartTaken { number, etag: there.etag, sha256: part.sha256 };
                     return Ok(Up { part, was_held: true });
                 }
-                let part = send(&run, &store, &object, &upload, part).await?;
+                let part = send(&run, &store, &target, &object, &upload, part).await?;
                 drop(room);
                 Ok(Up { part, was_held: false })
             });
@@ -334,13 +335,20 @@ async fn blocking<T: Send + 'static>(
 async fn send<S: Store, L: Ledger>(
     run: &Run<S, L>,
     store: &Arc<S>,
+    target: &str,
     object: &Object,
     upload: &UploadId,
     part: Part,
 ) -> Result<PartTaken, PutError> {
     let mut failures = 0;
     loop {
-        match store.put_part(object, upload, part.clone()).await {
+        let turn = pace::enter(run.gate(target)).await;
+        if run.is_over() {
+            return Err(refused(Refusal::Throttled, "Interrupted", "the run was over before the part was sent"));
+        }
+        let answer = store.put_part(object, upload, part.clone()).await;
+        pace::end(turn, &answer, &*run.watch);
+        match answer {
             Err(error) if passing(&error) && failures < run.settings.patience.throttles && !run.is_over() => {
                 failures += 1;
                 run.cancel.pause(run.settings.patience.pause_before(failures)).await;

@@ -17,6 +17,7 @@ use crate::model::write::{Cause, Expect, Object, PutError, Refusal, WriteId, Wri
 use crate::store::{Body, Store};
 
 use super::ledger::Ledger;
+use super::pace::{self, Turn};
 use super::parts::{self, Prepared};
 use super::{End, Run, uploads};
 
@@ -98,11 +99,14 @@ pub(super) async fn write<S: Store, L: Ledger>(run: &Arc<Run<S, L>>, step: &Step
             Next::End(end) => break Some(end),
             Next::Send { after } => {
                 run.cancel.pause(after).await;
+                let turn = turn(run, step).await;
                 // Somebody wishes to stop, and nothing that was sent is in doubt: this is a good place to.
                 if run.is_over() && !machine.is_in_doubt() {
                     break None;
                 }
-                Answer::Put(attempt.send().await)
+                let answer = attempt.send().await;
+                pace::end(turn, &answer, &*run.watch);
+                Answer::Put(answer)
             }
             Next::Look { after } => {
                 run.cancel.pause(after).await;
@@ -129,6 +133,14 @@ pub(super) async fn write<S: Store, L: Ledger>(run: &Arc<Run<S, L>>, step: &Step
     }
     run.watch.tell(Event::Advance { phase: Phase::Uploading, files: 1, bytes: 0 });
     Some(row)
+}
+
+/// The turn of a write in one request. Of one in parts, each part waits for its own.
+async fn turn<'a, S: Store, L: Ledger>(run: &'a Run<S, L>, step: &Step) -> Option<Turn<'a>> {
+    match step.local.as_ref()?.checksum? {
+        Checksum::Full(_) => pace::enter(run.gate(&step.target)).await,
+        Checksum::Composite { .. } => None,
+    }
 }
 
 /// The requests of one write.
