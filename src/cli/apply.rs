@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use serde_json::json;
 
 use crate::flow::apply::ledger::Ledger as _;
+use crate::flow::apply::pace::{self, fed};
 use crate::flow::apply::record::{Record, RecordError};
 use crate::flow::apply::{self, Applied, End, Settings};
 use crate::flow::cancel::Cancel;
@@ -19,6 +20,7 @@ use crate::model::step::digest_text;
 use crate::model::text::{bytes as size, count};
 use crate::plan::file::Plan;
 use crate::report::tally;
+use crate::store::s3::Limits;
 
 use super::args::{Apply, Global, Writes};
 use super::out::Out;
@@ -44,7 +46,7 @@ pub(super) async fn apply(global: &Global, args: Apply, out: Out) -> Ended {
     let report = args.report.unwrap_or_else(|| beside(&args.plan));
     let cancel = Cancel::default();
     signal::heed(&cancel, out);
-    let reach = Reach::begin(global).await?;
+    let reach = Reach::begin(global).await?.limited(limits(&args.writes));
     let base = args.base.unwrap_or_else(|| PathBuf::from(&plan.header.base));
     let settings = settings(base, &args.writes);
     let watch = out.watch();
@@ -64,12 +66,18 @@ fn beside(plan: &Path) -> PathBuf {
 }
 
 pub(super) fn settings(base: PathBuf, writes: &Writes) -> Settings {
+    let concurrency = usize::from(writes.concurrency);
     Settings {
-        concurrency: usize::from(writes.concurrency),
+        concurrency: writes.max_bandwidth.map_or(concurrency, |rate| concurrency.min(fed(rate))),
         pool_bytes: u64::from(writes.memory) << 20,
         partial: writes.partial,
         ..Settings::new(base)
     }
+}
+
+/// How fast requests and bytes may go to all targets together.
+pub(super) fn limits(writes: &Writes) -> Limits {
+    pace::limits(writes.max_bandwidth, writes.max_requests)
 }
 
 /// A fresh run id: a UUID of version 7, which sorts by time and never comes twice.

@@ -1,9 +1,12 @@
 //! The command line: what may be said, and nothing of what is done about it.
 
+use std::num::NonZeroU64;
 use std::path::PathBuf;
 
 use clap::builder::styling::{AnsiColor, Styles};
 use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::manifest::size;
 
 const STYLES: Styles = Styles::styled()
     .header(AnsiColor::Green.on_default().bold())
@@ -202,9 +205,18 @@ pub struct Show {
 
 #[derive(Debug, Args)]
 pub struct Writes {
-    /// Files uploaded at once
+    /// Files and parts uploaded at once, to each target. A server that answers 503 SlowDown or not in time gets half as
+    /// many, and one more again for each round that goes well
     #[arg(long, value_name = "N", default_value_t = 32, value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub concurrency: u16,
+    /// Bytes a second that all uploads together may take, such as 50MiB or 10MB; at least 64KiB. Counts the content of
+    /// files, sent again or not, as it leaves; fewer files go at once where it is small
+    #[arg(long, value_name = "RATE", value_parser = parse_rate)]
+    pub max_bandwidth: Option<NonZeroU64>,
+    /// Requests a second that all targets together may get. Everything sent to them counts: uploads, parts, looks, probes,
+    /// whatever is sent again, and in `run` the looks of its plan; what fetches credentials does not
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(NonZeroU64))]
+    pub max_requests: Option<NonZeroU64>,
     /// Memory for the parts of multipart uploads, in MiB
     #[arg(long, value_name = "MIB", default_value_t = 128, value_parser = clap::value_parser!(u32).range(16..=65536))]
     pub memory: u32,
@@ -319,6 +331,16 @@ pub struct Man {}
 
 fn parse_date(text: &str) -> Result<jiff::civil::Date, String> {
     text.parse().map_err(|_| "expected YYYY-MM-DD, such as 2026-01-31".to_owned())
+}
+
+/// Slower than this, servers would give up waiting for a body.
+const BANDWIDTH_MIN: u64 = 64 << 10;
+
+fn parse_rate(text: &str) -> Result<NonZeroU64, String> {
+    let bytes = size::parse(text.strip_suffix("/s").unwrap_or(text))?;
+    NonZeroU64::new(bytes).filter(|rate| rate.get() >= BANDWIDTH_MIN).ok_or_else(|| {
+        format!("{} a second is too slow for S3's time limits; 64KiB is the least", size::display(bytes))
+    })
 }
 
 fn parse_var(text: &str) -> Result<(String, String), String> {

@@ -6,14 +6,15 @@ use std::sync::Arc;
 use crate::model::exit::Exit;
 use crate::model::target::{Addressing, SANDBOX, Target, TargetSpec};
 use crate::sandbox::{self, Sandbox};
-use crate::store::s3::{Keys, S3, resolve};
+use crate::store::s3::{Keys, Limits, S3, resolve};
 
 use super::Failure;
 use super::args::Global;
 
-/// The sandbox of this process, if any. It must outlive every store.
+/// The sandbox of this process, if any, which must outlive every store; and how fast stores may be asked.
 pub(crate) struct Reach {
     sandbox: Option<Sandbox>,
+    limits: Limits,
 }
 
 pub(crate) type Stores = HashMap<String, (Target, Arc<S3>)>;
@@ -21,13 +22,18 @@ pub(crate) type Stores = HashMap<String, (Target, Arc<S3>)>;
 impl Reach {
     /// Starts the sandbox where one is asked for.
     pub async fn begin(global: &Global) -> Result<Self, Failure> {
-        let Some(dir) = &global.sandbox else { return Ok(Self { sandbox: None }) };
+        let Some(dir) = &global.sandbox else { return Ok(Self { sandbox: None, limits: Limits::default() }) };
         let mut options = sandbox::Options::new(dir);
         options.faults_file.clone_from(&global.sandbox_faults);
         let sandbox = sandbox::serve(options)
             .await
             .map_err(|error| Failure::new(Exit::CouldNotRun, format!("--sandbox: {error}")))?;
-        Ok(Self { sandbox: Some(sandbox) })
+        Ok(Self { sandbox: Some(sandbox), limits: Limits::default() })
+    }
+
+    /// Asks no faster than this, all targets together.
+    pub fn limited(self, limits: Limits) -> Self {
+        Self { limits, ..self }
     }
 
     /// Freezes where a target is.
@@ -77,7 +83,8 @@ impl Reach {
                 ));
             }
         };
-        S3::connect(&target, keys).await.map_err(|error| Failure::new(Exit::CouldNotRun, error))
+        let store = S3::connect(&target, keys).await.map_err(|error| Failure::new(Exit::CouldNotRun, error))?;
+        Ok(store.limited(self.limits.clone()))
     }
 
     /// Connects to all targets, by name.

@@ -14,7 +14,7 @@ use crate::plan::file::Plan;
 use crate::plan::text::render;
 use crate::store::Store as _;
 
-use super::apply::{Finished, carry_out, conclude, settings};
+use super::apply::{Finished, carry_out, conclude, limits, settings};
 use super::args::{Global, Run};
 use super::out::Out;
 use super::plan::{Drawn, draw, tell};
@@ -32,7 +32,7 @@ pub(super) async fn run(global: &Global, args: Run, out: Out) -> Ended {
     let folder = Folder::take(&args.out)?;
     let cancel = Cancel::default();
     signal::heed(&cancel, out);
-    let reach = Reach::begin(global).await?;
+    let reach = Reach::begin(global).await?.limited(limits(&args.writes));
     let ended = Box::pin(in_folder(args, &folder, &reach, &cancel, out)).await;
     reach.end().await;
     ended

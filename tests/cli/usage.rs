@@ -15,6 +15,9 @@ fn a_wrong_command_line_ends_with_64_and_says_what_is_wrong() {
         "plan m.yaml --looks 0",
         "apply",
         "apply plan.jsonl --concurrency 9999",
+        "apply plan.jsonl --max-bandwidth 5G",
+        "run m.yaml --max-bandwidth 10KiB/s",
+        "run m.yaml --max-requests 0",
         "show plan.jsonl --format yaml",
         "completions tcsh",
         "schema plan",
@@ -22,7 +25,7 @@ fn a_wrong_command_line_ends_with_64_and_says_what_is_wrong() {
         session.run(command);
     }
     insta::assert_snapshot!(session.told());
-    assert_eq!(session.told().matches("\nexit 64\n").count(), 12);
+    assert_eq!(session.told().matches("\nexit 64\n").count(), 15);
 }
 
 #[test]
