@@ -7,10 +7,12 @@
 
 mod busy;
 mod counted;
+mod check_first;
 mod create;
 mod multipart;
 mod replace;
 mod server;
+mod stages;
 #[path = "../support/mod.rs"]
 mod support;
 mod world;

@@ -252,6 +252,11 @@ impl World {
         settings: Settings,
     ) -> Run {
         self.runs += 1;
+        self.resume_with(plan, settings).await
+    }
+
+    /// The same into the report of the run before, which it goes on with.
+    pub async fn resume_with(&mut self, plan: &Plan, settings: Settings) -> Run {
         let (path, id) = (self.folder.path().join(format!("{}.csv", self.runs)), format!("run{}", self.runs));
         let record = Arc::new(Record::open(&path, &digest_text(&plan.footer.digest), || id).unwrap());
         let heard = Arc::new(Heard::default());
