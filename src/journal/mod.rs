@@ -6,6 +6,7 @@
 
 mod files;
 mod lock;
+mod noted;
 mod notes;
 
 use std::fs::File;
@@ -18,6 +19,7 @@ use notes::Notes;
 
 use crate::model::row::whole_rows;
 
+pub use noted::{Hold, Noted, noted};
 pub use notes::{Begun, Upload};
 
 /// A run's open journal.
@@ -65,6 +67,8 @@ pub enum JournalError {
     NotAFile { path: PathBuf },
     #[error("{}: no such folder; make it first, or give this run another --report", .path.display())]
     NoFolder { path: PathBuf },
+    #[error("{}: no such journal, and no report that it could have stood beside", .path.display())]
+    NoJournal { path: PathBuf },
     #[error("{}: cannot {act}: {source}", .path.display())]
     Io { path: PathBuf, act: &'static str, source: io::Error },
     /// The line is handed back: it is evidence, and nobody else has it. Start nothing more.

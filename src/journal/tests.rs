@@ -300,3 +300,37 @@ fn what_was_begun_is_known_for_certain_only_while_the_machine_stays_up() {
     desk.open().unwrap().journal.finish([HEADER.to_owned(), line("r", PLAN, 1)]).unwrap();
     assert!(desk.open().unwrap().begun_is_whole);
 }
+
+#[test]
+fn somebody_else_reads_the_notes_by_journal_or_report_and_changes_nothing() {
+    let desk = Desk::new();
+    let mut journal = desk.open().unwrap().journal;
+    journal.note_upload(&upload(1)).unwrap();
+    journal.note_upload(&upload(2)).unwrap();
+    let read = |name: &str, hold| noted(&desk.at(name), hold);
+    // Alive: it may be looked at, and nothing of it may be taken away.
+    assert_eq!(read("r.csv", Hold::Nothing).unwrap().unwrap().uploads, [upload(1), upload(2)]);
+    assert!(matches!(read("r.csv.journal", Hold::Run), Err(JournalError::Locked { .. })));
+    drop(journal);
+    let torn = desk.read("r.csv.journal") + "{\"upload\":{\"n\":3,";
+    fs::write(desk.at("r.csv.journal"), &torn).unwrap();
+    for name in ["r.csv", "r.csv.journal"] {
+        let held = read(name, Hold::Run).unwrap().unwrap();
+        assert_eq!((held.run_id.as_str(), &*held.uploads), ("fresh", &[upload(1), upload(2)][..]), "{name}");
+        assert!(matches!(desk.open(), Err(JournalError::Locked { .. })), "{name}: the run was taken up meanwhile");
+    }
+    assert_eq!(desk.read("r.csv.journal"), torn);
+    assert_eq!(desk.names(), ["r.csv.journal", "r.csv.partial"]);
+}
+
+#[test]
+fn a_finished_run_has_no_notes_and_a_slip_of_the_pen_is_told() {
+    let desk = Desk::new();
+    desk.open().unwrap().journal.finish([HEADER.to_owned(), line("fresh", PLAN, 1)]).unwrap();
+    assert!(noted(&desk.at("r.csv"), Hold::Run).unwrap().is_none());
+    assert!(noted(&desk.at("r.csv.journal"), Hold::Nothing).unwrap().is_none());
+    assert!(matches!(noted(&desk.at("s.csv"), Hold::Nothing), Err(JournalError::NoJournal { .. })));
+    fs::write(desk.at("plan.jsonl"), "{}\n").unwrap();
+    assert!(matches!(noted(&desk.at("plan.jsonl"), Hold::Nothing), Err(JournalError::NotAReport { .. })));
+    assert_eq!(desk.names(), ["plan.jsonl", "r.csv"]);
+}
