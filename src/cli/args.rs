@@ -6,7 +6,8 @@ use std::path::PathBuf;
 use clap::builder::styling::{AnsiColor, Styles};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::manifest::size;
+use crate::manifest::{size, value};
+use crate::model::target::Addressing;
 
 const STYLES: Styles = Styles::styled()
     .header(AnsiColor::Green.on_default().bold())
@@ -21,6 +22,7 @@ Examples:
   noclobber show plan.jsonl                       review it; quote its digest in the change ticket
   noclobber apply plan.jsonl --report report.csv  write exactly that, or nothing
   noclobber run nightly.yaml --out runs/nightly   plan and apply in one go, for schedulers
+  noclobber bucket uploads s3://reports           what killed runs left half uploaded
 
 Exit codes:
   0 done or nothing to do    1 could not run      2 there are changes (plan --detailed-exitcode)
@@ -66,6 +68,7 @@ pub enum Verb {
     Apply(Apply),
     Run(Run),
     Report(Report),
+    Bucket(Bucket),
     Sandbox(Sandbox),
     Schema(Schema),
     Completions(Completions),
@@ -288,6 +291,95 @@ pub struct Report {
     pub format: ReportFormat,
 }
 
+/// Look after a bucket, outside of any manifest
+#[derive(Debug, Args)]
+#[command(arg_required_else_help = true, disable_help_subcommand = true)]
+pub struct Bucket {
+    #[command(subcommand)]
+    pub verb: BucketVerb,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum BucketVerb {
+    Uploads(Uploads),
+}
+
+/// List the multipart uploads that were begun and never completed or aborted, and abort them on request
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  noclobber bucket uploads s3://reports                                     list all that are open
+  noclobber bucket uploads s3://reports/2026/ --journal runs/report.csv     which are that run's?
+  noclobber bucket uploads s3://reports --journal runs/report.csv --abort   abort that run's
+  noclobber bucket uploads s3://reports --abort --foreign                   abort all, anybody's
+
+Open uploads are billed. Ours are those whose id stands in a run's journal, which lies beside its
+report until the run has finished. Any other is foreign, and may be somebody's who is uploading
+right now. The same apply again goes on with its own: abort them where nobody will apply again.
+
+Exit codes: 0 done, 1 could not run or could not abort, 64 usage, 130 interrupted")]
+pub struct Uploads {
+    #[command(flatten)]
+    pub at: At,
+    /// Abort those that stand in a journal
+    #[arg(long)]
+    pub abort: bool,
+    /// A run's report, or the journal beside it; may be given several times. A run that is under way is refused under
+    /// --abort
+    #[arg(long = "journal", value_name = "FILE")]
+    pub journals: Vec<PathBuf>,
+    /// Abort those that stand in no journal too
+    #[arg(long, requires = "abort")]
+    pub foreign: bool,
+}
+
+/// A bucket that no manifest names. What is not said comes from the AWS configuration, as in a manifest.
+#[derive(Debug, Args)]
+pub struct At {
+    /// The bucket, and what the keys must begin with
+    #[arg(value_name = "s3://BUCKET[/PREFIX]", value_parser = parse_place)]
+    pub place: Place,
+    /// Server other than AWS, such as https://minio.example.com:9000
+    #[arg(long, value_name = "URL", value_parser = sound(value::endpoint))]
+    pub endpoint: Option<String>,
+    /// Region of the bucket, such as eu-west-1
+    #[arg(long, value_parser = sound(value::region))]
+    pub region: Option<String>,
+    /// Named profile of the AWS configuration
+    #[arg(long, value_parser = sound(value::line))]
+    pub profile: Option<String>,
+    /// How the bucket's name travels: by default in the path for localhost and IP addresses, else in the host
+    #[arg(long, value_enum)]
+    pub addressing: Option<AddressingArg>,
+    /// Account id that must own the bucket
+    #[arg(long, value_name = "ACCOUNT", value_parser = sound(value::owner))]
+    pub bucket_owner: Option<String>,
+    /// Role to assume
+    #[arg(long, value_name = "ARN", value_parser = sound(value::role))]
+    pub role_arn: Option<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum AddressingArg {
+    Virtual,
+    Path,
+}
+
+impl From<AddressingArg> for Addressing {
+    fn from(arg: AddressingArg) -> Self {
+        match arg {
+            AddressingArg::Virtual => Self::Virtual,
+            AddressingArg::Path => Self::Path,
+        }
+    }
+}
+
+/// A bucket, and what the keys that are meant begin with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Place {
+    pub bucket: String,
+    pub prefix: String,
+}
+
 /// Serve the sandbox to any S3 client, until interrupted
 #[derive(Debug, Args)]
 #[command(after_help = "Example:
@@ -329,6 +421,25 @@ pub struct Completions {
 #[command(after_help = "Example:\n  noclobber man > noclobber.1")]
 pub struct Man {}
 
+/// Takes `s3://BUCKET[/PREFIX]`; an access point's ARN, which has a slash of its own, may stand for the bucket.
+fn parse_place(text: &str) -> Result<Place, String> {
+    let Some(rest) = text.strip_prefix("s3://") else {
+        return Err("expected s3://BUCKET or s3://BUCKET/PREFIX".to_owned());
+    };
+    let own = if rest.starts_with("arn:") { rest.find('/').map_or(0, |slash| slash + 1) } else { 0 };
+    let end = rest[own..].find('/').map_or(rest.len(), |slash| own + slash);
+    let (bucket, prefix) = (&rest[..end], rest[end..].strip_prefix('/').unwrap_or_default());
+    match value::bucket(bucket) {
+        Some(flaw) => Err(format!("the bucket {flaw}")),
+        None => Ok(Place { bucket: bucket.to_owned(), prefix: prefix.to_owned() }),
+    }
+}
+
+/// A value that must be as a manifest would have it.
+fn sound(judge: fn(&str) -> Option<String>) -> impl Fn(&str) -> Result<String, String> + Clone {
+    move |text| judge(text).map_or_else(|| Ok(text.to_owned()), Err)
+}
+
 fn parse_date(text: &str) -> Result<jiff::civil::Date, String> {
     text.parse().map_err(|_| "expected YYYY-MM-DD, such as 2026-01-31".to_owned())
 }
@@ -347,5 +458,26 @@ fn parse_var(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
         Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
         Some(_) | None => Err("expected NAME=VALUE".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_place_is_a_bucket_or_an_access_point_and_whatever_follows_it() {
+        let place = |text: &str| parse_place(text).map(|place| (place.bucket, place.prefix));
+        let is = |bucket: &str, prefix: &str| Ok((bucket.to_owned(), prefix.to_owned()));
+        assert_eq!(place("s3://a-bucket"), is("a-bucket", ""));
+        assert_eq!(place("s3://a-bucket/"), is("a-bucket", ""));
+        assert_eq!(place("s3://a-bucket/x/y"), is("a-bucket", "x/y"));
+        assert_eq!(place("s3://a-bucket//x/"), is("a-bucket", "/x/"));
+        let point = "arn:aws:s3:eu-west-1:111122223333:accesspoint/point";
+        assert_eq!(place(&format!("s3://{point}")), is(point, ""));
+        assert_eq!(place(&format!("s3://{point}/x/y")), is(point, "x/y"));
+        for wrong in ["a-bucket", "s3://", "s3:///x", "s3://Bucket", "https://a-bucket", "s3://arn:aws:s3"] {
+            assert!(place(wrong).is_err(), "{wrong}");
+        }
     }
 }

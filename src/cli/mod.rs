@@ -2,6 +2,7 @@
 
 mod apply;
 mod args;
+mod bucket;
 mod check;
 mod diff;
 mod init;
@@ -23,7 +24,7 @@ use clap::error::ErrorKind;
 
 use crate::model::exit::Exit;
 
-use args::{Cli, Verb};
+use args::{Bucket, BucketVerb, Cli, Verb};
 use out::Out;
 
 /// A command that did not do what it was asked: how it ends, and what to tell.
@@ -89,6 +90,7 @@ async fn dispatch(cli: Cli, out: Out) -> Ended {
         Verb::Apply(args) => Box::pin(apply::apply(&global, args, out)).await,
         Verb::Run(args) => Box::pin(run::run(&global, args, out)).await,
         Verb::Report(args) => report::report(&args, out),
+        Verb::Bucket(Bucket { verb: BucketVerb::Uploads(args) }) => Box::pin(bucket::uploads(&global, args, out)).await,
         Verb::Sandbox(args) => sandbox::sandbox(&global, args, out).await,
         Verb::Schema(args) => schema::schema(&args, out),
         Verb::Completions(args) => schema::completions(&args, out),

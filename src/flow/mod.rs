@@ -5,3 +5,4 @@ pub mod cancel;
 mod list;
 pub mod survey;
 pub mod time;
+pub mod uploads;

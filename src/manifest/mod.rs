@@ -14,7 +14,7 @@ mod shape;
 pub mod size;
 pub mod template;
 mod tree;
-mod value;
+pub mod value;
 pub mod wanted;
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 use super::shape::shown;
 
 /// Lets any text pass that fits on a line.
+#[must_use]
 pub fn line(text: &str) -> Option<String> {
     if text.is_empty() {
         return Some("is empty".to_owned());
@@ -11,6 +12,7 @@ pub fn line(text: &str) -> Option<String> {
 }
 
 /// A path to a source or a list file.
+#[must_use]
 pub fn path(text: &str) -> Option<String> {
     if text.is_empty() {
         return Some("is empty".to_owned());
@@ -19,11 +21,13 @@ pub fn path(text: &str) -> Option<String> {
 }
 
 /// A key or a prefix: the template's syntax; the rest is known once it is rendered.
+#[must_use]
 pub fn template(text: &str) -> Option<String> {
     super::template::syntax(text)
 }
 
 /// The name of a target or of a stage, as it will stand in plans and reports.
+#[must_use]
 pub fn word(text: &str) -> Option<String> {
     let fits = !text.is_empty()
         && text.len() <= 64
@@ -32,6 +36,7 @@ pub fn word(text: &str) -> Option<String> {
 }
 
 /// A bucket's name (S3 user guide, "General purpose bucket naming rules") or an access point's ARN.
+#[must_use]
 pub fn bucket(text: &str) -> Option<String> {
     if text.starts_with("arn:") {
         return arn(text);
@@ -105,11 +110,13 @@ fn arn(text: &str) -> Option<String> {
 }
 
 /// An AWS account id.
+#[must_use]
 pub fn owner(text: &str) -> Option<String> {
     let fits = text.len() == 12 && text.bytes().all(|b| b.is_ascii_digit());
     (!fits).then(|| format!("{} is not an account id of 12 digits", shown(text)))
 }
 
+#[must_use]
 pub fn region(text: &str) -> Option<String> {
     let fits = !text.is_empty()
         && text.len() <= 64
@@ -117,6 +124,7 @@ pub fn region(text: &str) -> Option<String> {
     (!fits).then(|| format!("{} is not a region such as eu-west-1", shown(text)))
 }
 
+#[must_use]
 pub fn role(text: &str) -> Option<String> {
     let parts: Vec<&str> = text.splitn(6, ':').collect();
     let fits = matches!(parts.as_slice(), ["arn", partition, "iam", "", account, role]
@@ -126,6 +134,7 @@ pub fn role(text: &str) -> Option<String> {
 }
 
 /// A server's address: scheme, host and port, and nothing else.
+#[must_use]
 pub fn endpoint(text: &str) -> Option<String> {
     let shown = shown(text);
     let Some(rest) = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://")) else {

@@ -14,3 +14,5 @@ mod resuming;
 mod striking;
 #[path = "../support/mod.rs"]
 mod support;
+mod twice;
+mod uploads;

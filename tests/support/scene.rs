@@ -1,9 +1,10 @@
 //! One scene of an end-to-end test: a server, a stranger's bucket on it, a folder of sources, and our binary over them.
 
 use std::collections::BTreeMap;
-use std::io::{BufRead as _, BufReader, Read as _};
+use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Output, Stdio};
+use std::sync::mpsc;
 
 use noclobber::model::row::{Outcome, Row};
 use noclobber::plan::file::{self, Plan};
@@ -57,9 +58,27 @@ pub struct Running {
     stdout: std::io::Lines<BufReader<ChildStdout>>,
     said: String,
     stderr: std::thread::JoinHandle<String>,
+    told: mpsc::Receiver<String>,
 }
 
 impl Running {
+    /// Waits for a line of standard error that has this word. Ends the test where the process ends without one.
+    #[track_caller]
+    pub fn until_told(self, word: &str) -> Self {
+        loop {
+            match self.told.recv() {
+                Ok(line) if line.contains(word) => return self,
+                Ok(_) => {}
+                Err(mpsc::RecvError) => panic!("{word:?} was never told: {:?}", self.ended()),
+            }
+        }
+    }
+
+    /// Whether it has not ended yet.
+    pub fn lives(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_none()
+    }
+
     /// Waits for a line. Ends the test where the process ends without one.
     #[track_caller]
     pub fn until(mut self, wanted: impl Fn(&str) -> bool) -> Self {
@@ -135,13 +154,19 @@ impl Scene {
     pub fn start(&self, args: &[&str]) -> Running {
         let mut child = self.command(args).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let stdout = BufReader::new(child.stdout.take().unwrap()).lines();
-        let mut errors = child.stderr.take().unwrap();
+        let errors = BufReader::new(child.stderr.take().unwrap()).lines();
+        let (tell, told) = mpsc::channel();
         let stderr = std::thread::spawn(move || {
             let mut text = String::new();
-            errors.read_to_string(&mut text).unwrap();
+            for line in errors.map(Result::unwrap) {
+                text.push_str(&line);
+                text.push('\n');
+                // Not everybody listens.
+                let _ = tell.send(line);
+            }
             text
         });
-        Running { child, stdout, said: String::new(), stderr }
+        Running { child, stdout, said: String::new(), stderr, told }
     }
 
     /// Plans `m.yaml` into `plan.jsonl`.
