@@ -74,3 +74,62 @@ async fn check_first_writes_to_such_a_server_says_so_and_still_sees_what_is_ther
     }
     assert_eq!(scene.stranger.get("b").await.as_deref(), Some(&b"a stranger's"[..]));
 }
+
+#[tokio::test]
+async fn check_first_finds_what_somebody_wrote_after_the_preflight() {
+    let Some(server) = server("rclone") else { return };
+    let sources: Vec<(String, Vec<u8>)> = (0..60).map(|n| (format!("{n:02}"), noise(n, 2000))).collect();
+    let sources: Vec<(&str, Vec<u8>)> = sources.iter().map(|(name, bytes)| (&**name, bytes.clone())).collect();
+    let scene = is_refused(&server, "conditional_writes: check-first", &sources, &[]).await;
+    let apply = scene.start(&["apply", "plan.jsonl", "--report", "r.csv", "--json", "--concurrency", "1"]);
+    // The preflight is over once the first row is told; the last key is far from its turn.
+    let apply = apply.until(|line| line.contains(r#""event":"row""#));
+    scene.stranger.put("59", "a stranger's").await;
+    let ran = apply.ended().exits(5);
+    let rows = scene.report("r.csv");
+    assert_eq!(count(&rows, Outcome::Created), 59, "{ran:?}");
+    assert_eq!((rows[59].outcome, &*rows[59].error_code), (Outcome::Lost, "CheckFirst"), "{:#?}", rows[59]);
+    assert!(rows.iter().all(|row| row.guard == Some(Guard::CheckFirst)), "{rows:#?}");
+    assert_eq!(scene.stranger.get("59").await.as_deref(), Some(&b"a stranger's"[..]));
+}
+
+/// Whatever is not the target's own setting does not lift the demand for conditions.
+#[tokio::test]
+async fn check_first_comes_from_the_target_in_the_manifest_and_from_nowhere_else() {
+    let Some(server) = server("rclone") else { return };
+    let scene = is_refused(&server, "", &[("a", noise(1, 10))], &[]).await;
+    scene.write(".aws/config", "[default]\nconditional_writes = check-first\nconditional-writes = check-first\n");
+    let names = ["CONDITIONAL_WRITES", "NOCLOBBER_CONDITIONAL_WRITES", "AWS_CONDITIONAL_WRITES"];
+    for verb in [&["plan", "m.yaml", "-o", "q.jsonl"][..], &["apply", "q.jsonl"], &["run", "m.yaml", "--out", "o"]] {
+        let mut command = scene.command(verb);
+        command.envs(names.map(|name| (name, "check-first")));
+        let ran = crate::support::scene::Ran::of(&command.output().unwrap());
+        ran.exits(if verb[0] == "plan" { 0 } else { 3 });
+        let flag = [verb, &["--conditional-writes", "check-first"]].concat();
+        scene.noclobber(&flag).exits(64);
+    }
+    assert!(scene.objects().await.is_empty());
+
+    let at = |place: &str| {
+        let entry = |more: &str| format!("entries:\n  - {{source: in/a, key: a{more}}}\n");
+        let top = format!("version: 1\nregion: us-east-1\nendpoint: {}\n", server.endpoint);
+        let setting = "conditional_writes: check-first";
+        match place {
+            "defaults" => format!("{top}bucket: a-bucket\ndefaults: {{{setting}}}\n{}", entry("")),
+            "entry" => format!("{top}bucket: a-bucket\n{}", entry(&format!(", {setting}"))),
+            "beside targets" => {
+                format!("version: 1\n{setting}\ntargets: {{main: {{bucket: a-bucket}}}}\n{}", entry(", target: main"))
+            }
+            other => panic!("{other}"),
+        }
+    };
+    for place in ["defaults", "entry", "beside targets"] {
+        scene.write("elsewhere.yaml", at(place));
+        let ran = scene.noclobber(&["check", "elsewhere.yaml"]).exits(65);
+        assert!(ran.stderr.contains("conditional_writes"), "{place}: {ran:?}");
+    }
+    scene.write("l.csv", "source,key,conditional_writes\nin/a,a,check-first\n");
+    scene.write("list.yaml", "version: 1\nbucket: a-bucket\nentries:\n  - list: l.csv\n");
+    let ran = scene.noclobber(&["check", "list.yaml"]).exits(65);
+    assert!(ran.stderr.contains("conditional_writes"), "{ran:?}");
+}
