@@ -33,9 +33,9 @@ pub async fn sandboxed(keys: &[&str]) -> (Sandbox, Scene, tempfile::TempDir) {
 }
 
 /// An apply whose write of this kind has reached the server, and gets no answer.
-pub async fn hung(sandbox: &Sandbox, scene: &Scene, operation: &str, key: &str) -> Running {
+pub async fn hung(sandbox: &Sandbox, scene: &Scene, operation: &str, key: &str, more: &[&str]) -> Running {
     sandbox.faults().push(Fault::on(operation, Kind::SlowAnswer { ms: FOR_EVER_MS }).key(key).once());
-    let mut apply = scene.start(&["apply", "plan.jsonl", "--report", "r.csv"]);
+    let mut apply = scene.start(&[&["apply", "plan.jsonl", "--report", "r.csv"], more].concat());
     while sandbox.faults().hits() == 0 {
         assert!(apply.lives(), "{operation}: {:?}", apply.ended());
         scene.stranger.keys().await;
@@ -50,7 +50,7 @@ async fn a_second_ctrl_c_ends_at_once_and_the_same_apply_finishes_everything() {
     {
         let keys = if key == "large" { &["a", "b", "large"][..] } else { &["a", "b", "c"] };
         let (sandbox, scene, _dir) = sandboxed(keys).await;
-        let apply = hung(&sandbox, &scene, operation, key).await;
+        let apply = hung(&sandbox, &scene, operation, key, &[]).await;
         tokio::task::block_in_place(|| {
             let ran = apply.signal(Signal::INT).until_told("once more to end at once").signal(Signal::INT).ended();
             ran.exits(130);

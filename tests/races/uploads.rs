@@ -95,7 +95,7 @@ async fn a_bucket_that_cannot_be_asked_ends_with_1() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_uploads_of_a_run_that_is_under_way_are_not_aborted() {
     let (sandbox, scene, _dir) = sandboxed(&["a", "large"]).await;
-    let apply = hung(&sandbox, &scene, "UploadPart", "large").await;
+    let apply = hung(&sandbox, &scene, "UploadPart", "large", &[]).await;
     tokio::task::block_in_place(|| {
         let ran = uploads(&scene, "", &["--abort", "--journal", "r.csv"]).exits(1);
         ran.says(&["under way", "r.csv.lock"]);
@@ -107,4 +107,21 @@ async fn the_uploads_of_a_run_that_is_under_way_are_not_aborted() {
     assert_eq!(scene.stranger.open_uploads().await, 1);
     tokio::task::block_in_place(|| uploads(&scene, "", &["--abort", "--journal", "r.csv"]).exits(0));
     assert_eq!(scene.stranger.open_uploads().await, 0);
+}
+
+/// What is stale is final: the plain apply turns back before it looks at anything.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_apply_that_turns_back_still_ends_the_uploads_of_the_one_before() {
+    let (sandbox, scene, _dir) = sandboxed(&["a", "large"]).await;
+    scene.stranger.put("a", "a stranger's").await;
+    let apply = hung(&sandbox, &scene, "UploadPart", "large", &["--partial"]).await;
+    tokio::task::block_in_place(|| {
+        assert_eq!(apply.signal(Signal::KILL).ended().code, None);
+        // Not 4, which says that nothing was written: the one before may have.
+        scene.noclobber(&["apply", "plan.jsonl", "--report", "r.csv"]).exits(5);
+    });
+    assert_eq!(scene.stranger.open_uploads().await, 0);
+    assert!(!scene.path("r.csv.journal").exists());
+    let outcomes: Vec<_> = scene.report("r.csv").iter().map(|row| row.outcome.name()).collect();
+    assert_eq!(outcomes, ["stale", "unknown"]);
 }
