@@ -13,7 +13,7 @@ use crate::model::head::{Head, Remote, Seen, VersionId};
 use crate::model::write::{Cause, Expect, PutError, Refusal, WriteId, Written};
 
 /// How often the same thing is tried before it is given up.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Patience {
     /// 409 ConditionalRequestConflict.
     pub conflicts: u32,
@@ -116,7 +116,7 @@ pub struct Done {
 }
 
 /// One logical write on its way to its end.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Write {
     expect: Expect,
     /// The object that the plan saw; `None` for a create.
@@ -133,7 +133,7 @@ pub struct Write {
     looks: u32,
 }
 
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 enum Settling {
     /// The precondition did not hold.
     Lost(Cause),

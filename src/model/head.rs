@@ -24,7 +24,7 @@ impl fmt::Display for VersionId {
 }
 
 /// What is known of an object's encryption; decides whether a plain ETag is an MD5.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Encryption {
     /// HEAD answered and named none.
@@ -101,7 +101,7 @@ pub enum Remote {
 }
 
 /// What a step keeps of a head: what the reviewer judged and what the precondition names.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Seen {
     pub etag: ETag,

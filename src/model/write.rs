@@ -52,7 +52,7 @@ pub struct Written {
 }
 
 /// What a server or the network said when it was not yes.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
 pub struct Cause {
     pub http_status: Option<u16>,
     /// S3's error code, or our own word where no answer came: `Timeout`, `Connection`, `SourceChanged`.
