@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use bytes::Bytes;
 use noclobber::flow::apply::record::Record;
 use noclobber::flow::apply::{self, Settings};
 use noclobber::flow::cancel::Cancel;
@@ -16,14 +17,18 @@ use noclobber::flow::survey::{self, Decided, survey};
 use noclobber::guard::Patience;
 use noclobber::local::{Cache, Hashing};
 use noclobber::manifest::limits::Limits;
+use noclobber::model::digest::{Checksum, Sha256};
 use noclobber::model::entry::{Compare, Entry, Key, Place, Properties, Rule, Terms};
 use noclobber::model::event::Nobody;
 use noclobber::model::row::{Outcome, Row};
-use noclobber::model::step::{Action, Reason, digest_text};
+use noclobber::model::step::{Action, Step, digest_text};
 use noclobber::model::target::{Addressing, ConditionalWrites, SANDBOX, Target};
 use noclobber::plan::file::{self, Plan};
-use noclobber::store::flaky::{Flaky, Rates};
+use noclobber::store::flaky::{Fault, Flaky, Rates};
 use noclobber::store::memory::Memory;
+use sha2::Digest as _;
+
+use crate::dying::{Death, Dying};
 
 /// A seeded source of choices (splitmix64).
 pub struct Seeded(u64);
@@ -46,35 +51,51 @@ impl Seeded {
     }
 }
 
-type Bucket = Flaky<Memory>;
+/// The process dies at a request, of which the weather has made what it wants.
+type Bucket = Dying<Flaky<Memory>>;
 
 pub struct World {
     seed: u64,
     rates: Rates,
     folder: tempfile::TempDir,
     memory: Memory,
-    bucket: Bucket,
+    weather: Flaky<Memory>,
     entries: Vec<Entry>,
+    /// What was reviewed, by entry.
+    contents: Vec<Vec<u8>>,
+    /// What was there when the plan was made.
+    before: HashMap<Key, Option<Bytes>>,
     runs: AtomicU64,
+    /// Uploads that were begun, and whose answer did not come.
+    unnamed: AtomicU64,
     stranger: bool,
 }
 
 impl World {
     /// Three to twelve entries of all rules, over keys that are free, the same, or somebody else's.
     pub fn new(seed: u64, rates: Rates) -> Self {
+        Self::of(3 + seed % 10, seed, rates)
+    }
+
+    pub fn of(entries_wanted: u64, seed: u64, rates: Rates) -> Self {
         let mut dice = Seeded::new(seed);
         let folder = tempfile::tempdir().unwrap();
         let memory = Memory::new();
         let mut entries = Vec::new();
-        for n in 0..3 + dice.below(10) {
+        let mut contents = Vec::new();
+        for n in 0..entries_wanted {
             let source = format!("f{n}");
-            let content =
-                vec![b'a' + u8::try_from(dice.below(26)).unwrap(); usize::try_from(dice.below(2000)).unwrap()];
+            // No two places alike, so that parts in the wrong order are other bytes.
+            let first = dice.next();
+            let byte = |at: u64| Seeded::new(first.wrapping_add(at / 16)).below(256);
+            let content: Vec<u8> = (0..dice.below(2000)).map(|at| u8::try_from(byte(at)).unwrap()).collect();
+            contents.push(content.clone());
             std::fs::write(folder.path().join(&source), &content).unwrap();
             let key = Key::new(format!("p/{n}"));
-            match dice.below(4) {
+            match dice.below(5) {
                 0 => drop(memory.stranger_put(&key, content)),
-                1 => drop(memory.stranger_put(&key, format!("somebody's {n}"))),
+                1 if content.len() > 2 => memory.stranger_put_parts(&key, &[&content[..2], &content[2..]]),
+                1 | 3 => drop(memory.stranger_put(&key, format!("somebody's {n}"))),
                 2 => {
                     memory.stranger_put(&key, "gone");
                     memory.stranger_delete(&key);
@@ -96,8 +117,33 @@ impl World {
                 flaw: None,
             });
         }
-        let bucket = Flaky::new(memory.clone(), seed, Rates::calm());
-        Self { seed, rates, folder, memory, bucket, entries, runs: AtomicU64::new(0), stranger: false }
+        let before = entries.iter().map(|entry: &Entry| (entry.key.clone(), memory.content(&entry.key))).collect();
+        let weather = Flaky::new(memory.clone(), seed, Rates::calm());
+        let (runs, unnamed) = (AtomicU64::new(0), AtomicU64::new(0));
+        Self { seed, rates, folder, memory, weather, entries, contents, before, runs, unnamed, stranger: false }
+    }
+
+    pub fn has_stranger(&self) -> bool {
+        self.stranger
+    }
+
+    /// Half of the files go in parts, of some hundred bytes each: the plan's own word for how, and nobody else's.
+    fn in_parts(&self, step: &mut Step) {
+        let at = usize::try_from(step.n - 1).unwrap();
+        let content = &self.contents[at];
+        let mut dice = Seeded::new(self.seed ^ step.n << 20);
+        if content.len() < 2 || dice.below(2) == 0 {
+            return;
+        }
+        let Some(pinned) = step.local.as_mut().filter(|pinned| pinned.checksum.is_some()) else { return };
+        let part_bytes = 1 + dice.below(content.len() as u64 - 1);
+        let part_bytes = part_bytes.max(content.len() as u64 / 6 + 1);
+        let mut composite = sha2::Sha256::new();
+        let parts = content.chunks(usize::try_from(part_bytes).unwrap());
+        let count = u32::try_from(parts.len()).unwrap();
+        parts.for_each(|part| composite.update(sha2::Sha256::digest(part)));
+        let digest = Sha256(composite.finalize().into());
+        pinned.checksum = Some(Checksum::Composite { digest, parts: count, part_bytes });
     }
 
     fn target() -> Target {
@@ -137,7 +183,13 @@ impl World {
         let (made_at, room) = ("2026-01-01T00:00:00Z".to_owned(), Room::passing(base));
         let mut draft = Draft::begin(gathered, vec![Self::target()], Vec::new(), "t", made_at, room).unwrap();
         let mut steps = Vec::new();
-        let take = |decided: Decided| {
+        let take = |mut decided: Decided| {
+            decided.steps.iter_mut().for_each(|step| self.in_parts(step));
+            decided.lines.clear();
+            for step in &decided.steps {
+                serde_json::to_writer(&mut decided.lines, step).unwrap();
+                decided.lines.push(b'\n');
+            }
             draft.add(&decided)?;
             steps.extend(decided.steps);
             Ok(())
@@ -160,12 +212,23 @@ impl World {
     }
 
     pub fn next_storm(&mut self, salt: u64) {
+        self.count_unnamed();
         let seed = self.seed.wrapping_mul(31).wrapping_add(salt);
-        self.bucket = Flaky::new(self.memory.clone(), seed, self.rates);
+        self.weather = Flaky::new(self.memory.clone(), seed, self.rates);
     }
 
-    pub async fn calm_down(&self) {
-        self.bucket.calm_down().await;
+    /// Lets what is late land, and nothing fail from now on.
+    pub async fn calm_down(&mut self) {
+        self.weather.calm_down().await;
+        self.count_unnamed();
+        self.weather = Flaky::new(self.memory.clone(), self.seed, Rates::calm());
+    }
+
+    fn count_unnamed(&self) {
+        let is_unnamed = |fault| matches!(fault, Fault::AnswerLost | Fault::ErrorAfter);
+        let met = self.weather.met();
+        let unnamed = met.iter().filter(|met| met.request == "create_upload" && is_unnamed(met.fault)).count();
+        self.unnamed.fetch_add(unnamed as u64, Ordering::Relaxed);
     }
 
     fn report(&self) -> PathBuf {
@@ -178,41 +241,42 @@ impl World {
         Settings { partial: true, patience, concurrency, ..Settings::new(self.folder.path().to_owned()) }
     }
 
-    /// Applies; `None` where the plan was refused as a whole. The report is read back as its reader would.
-    pub async fn apply(&self, plan: &Plan, partial: bool) -> Option<Vec<Row>> {
+    /// Applies. The report is read back as its reader would.
+    pub async fn apply(&self, plan: &Plan, partial: bool) -> Vec<Row> {
         let only_refusals = plan.footer.counts.refuse > 0;
-        let record = self.record(plan);
         let settings = Settings { partial: partial || only_refusals, ..self.settings() };
-        let settings = if partial { settings } else { Settings { partial: only_refusals, ..settings } };
-        let stores = HashMap::from([("default".to_owned(), Arc::new(self.bucket.clone()))]);
-        let work = apply::apply(plan, stores, Arc::clone(&record), settings, Arc::new(Nobody), Cancel::default());
-        let applied = self.beside_the_stranger(work).await;
+        self.live(plan, settings, Death::Never).await.expect("nobody died")
+    }
+
+    /// Applies, and dies at a request: nothing is finished, nothing is said. The rows of one who lived on.
+    pub async fn apply_and_die(&self, plan: &Plan, death: Death) -> Option<Vec<Row>> {
+        self.live(plan, self.settings(), death).await
+    }
+
+    async fn live(&self, plan: &Plan, settings: Settings, death: Death) -> Option<Vec<Row>> {
+        let record = self.record(plan);
+        let bucket = Arc::new(Bucket::new(self.weather.clone(), death));
+        let stores = HashMap::from([("default".to_owned(), Arc::clone(&bucket))]);
+        let (ledger, watch) = (Arc::clone(&record), Arc::new(Nobody));
+        let work = apply::apply(plan, stores, ledger, settings, watch, Cancel::default());
+        let applied = tokio::select! {
+            biased;
+            () = bucket.died() => None,
+            applied = self.beside_the_stranger(work) => Some(applied),
+        };
+        self.unnamed.fetch_add(bucket.unnamed(), Ordering::Relaxed);
+        let Some(applied) = applied else {
+            // What was dropped is aborted where it stood, like a process that is killed.
+            let left = Arc::downgrade(&record);
+            drop(record);
+            while left.strong_count() > 0 {
+                tokio::task::yield_now().await;
+            }
+            return None;
+        };
         let rows = Arc::into_inner(record).unwrap().finish(plan.footer.counts.steps()).unwrap();
         assert_eq!(applied.tally.rows(), rows.len() as u64);
         Some(rows)
-    }
-
-    /// Applies, and dies after so many turns of the scheduler: nothing is finished, nothing is said.
-    pub async fn apply_and_die(&self, plan: &Plan, turns: u64) {
-        let record = self.record(plan);
-        let stores = HashMap::from([("default".to_owned(), Arc::new(self.bucket.clone()))]);
-        let work = apply::apply(plan, stores, record, self.settings(), Arc::new(Nobody), Cancel::default());
-        let mut left = turns;
-        let mut work = Box::pin(work);
-        std::future::poll_fn(|context| {
-            if left == 0 {
-                return std::task::Poll::Ready(());
-            }
-            left -= 1;
-            match work.as_mut().poll(context) {
-                std::task::Poll::Ready(_) => std::task::Poll::Ready(()),
-                std::task::Poll::Pending => std::task::Poll::Pending,
-            }
-        })
-        .await;
-        // What is dropped here is aborted where it stood, like a process that is killed.
-        drop(work);
-        tokio::task::yield_now().await;
     }
 
     fn record(&self, plan: &Plan) -> Arc<Record> {
@@ -236,8 +300,11 @@ impl World {
                 if strike > 12 {
                     std::future::pending::<()>().await;
                 }
-                match dice.below(3) {
-                    0 => self.memory.stranger_delete(key),
+                match dice.below(6) {
+                    0 | 1 => self.memory.stranger_delete(key),
+                    // The very bytes that the plan saw, or those that it reviewed.
+                    2 => drop(self.before[key].clone().map(|bytes| self.memory.stranger_put(key, bytes))),
+                    3 => drop(self.memory.stranger_put(key, self.contents[at].clone())),
                     _ => drop(self.memory.stranger_put(key, format!("strike {strike}"))),
                 }
             }
@@ -281,47 +348,41 @@ impl World {
 
     /// The invariants, from the bucket's whole history:
     ///
-    /// - no object is buried by us but the one that the plan names by its ETag;
+    /// - nothing is buried by us but what the plan saw, byte for byte. So a write is stored twice only where the world
+    ///   was again as planned: `If-None-Match` and `If-Match` see no history;
     /// - every row that claims a write has one, and every write has a row that claims it or says that it does not know;
-    /// - what we stored is what the plan pinned;
+    /// - what we stored is what was reviewed;
+    /// - nothing is lost to nobody;
     /// - one row a step.
     pub fn hold_the_promise(&self, plan: &Plan, rows: &[Row]) {
-        let storm = || format!("faults met: {:#?}", self.bucket.met());
+        let storm = || format!("faults met: {:#?}", self.weather.met());
         assert_eq!(rows.len(), plan.steps.len(), "one row a step");
-        for (step, row) in plan.steps.iter().zip(rows) {
+        for ((step, row), content) in plan.steps.iter().zip(rows).zip(&self.contents) {
             let history = self.memory.history(&step.key);
             let ours: Vec<usize> = (0..history.len()).filter(|at| history[*at].write_id.is_some()).collect();
             let case = || format!("step {step:#?}\nrow {row:#?}\nhistory {history:#?}\n{}", storm());
-            // A late double of a write of the very bytes that are there meets the very ETag that it names.
-            let rewrites = step.reason == Reason::Same;
-            assert!(ours.len() <= 1 || rewrites, "one logical write is stored once\n{}", case());
             for at in &ours {
                 assert!(step.action.writes(), "a step that writes nothing wrote\n{}", case());
                 let id = history[*at].write_id.as_deref().unwrap();
                 assert_eq!(id, format!("{}-{}", row.run_id, step.n), "{}", case());
                 let before = at.checked_sub(1).and_then(|at| history[at].bytes.as_ref());
-                match &step.head {
-                    None => assert!(before.is_none(), "a create buried an object\n{}", case()),
-                    Some(seen) => {
-                        let before = before.unwrap_or_else(|| panic!("a replace created\n{}", case()));
-                        let etag = hex_md5(before);
-                        assert_eq!(etag, seen.etag.as_str(), "another object was buried\n{}", case());
-                    }
-                }
-                let stored = history[*at].bytes.as_ref().unwrap();
-                let pinned = step.local.as_ref().unwrap().checksum.unwrap();
-                assert_eq!(sha256(stored), pinned.full().unwrap().to_string(), "not what was reviewed\n{}", case());
+                let seen = step.head.as_ref().and_then(|_| self.before[&step.key].as_ref());
+                assert_eq!(before, seen, "another object was buried\n{}", case());
+                assert_eq!(history[*at].bytes.as_ref().unwrap(), content, "not what was reviewed\n{}", case());
             }
             match row.outcome {
                 Outcome::Created | Outcome::Replaced => {
-                    assert!(!ours.is_empty(), "a row claims a write that did not happen\n{}", case());
+                    let is_named = |at: &usize| history[*at].version.0 == row.version_after;
+                    assert!(ours.iter().any(is_named), "a row claims a write that did not happen\n{}", case());
                 }
                 Outcome::Unknown => {}
+                Outcome::Lost | Outcome::Stale => {
+                    assert!(self.stranger || self.is_moved(), "lost to nobody\n{}", case());
+                    assert!(ours.is_empty(), "a write happened and its row says {}\n{}", row.outcome, case());
+                }
                 Outcome::Unchanged
                 | Outcome::Kept
                 | Outcome::Refused
-                | Outcome::Lost
-                | Outcome::Stale
                 | Outcome::SourceChanged
                 | Outcome::Failed
                 | Outcome::NotAttempted => {
@@ -330,14 +391,34 @@ impl World {
             }
         }
     }
-}
 
-fn hex_md5(bytes: &[u8]) -> String {
-    use md5::Digest as _;
-    hex::encode(md5::Md5::digest(bytes))
-}
+    /// A second plan has nothing to write but what the rows did not claim, what somebody else has written since, and
+    /// what may always be written.
+    pub async fn hold_the_next_plan(&self, plan: &Plan, rows: &[Row]) {
+        let next = self.plan().await;
+        for ((step, row), was) in next.steps.iter().zip(rows).zip(&plan.steps) {
+            let is_done = matches!(row.outcome, Outcome::Created | Outcome::Replaced);
+            let history = self.memory.history(&step.key);
+            let is_there = history.last().is_some_and(|past| past.write_id.is_some());
+            if is_done && is_there {
+                let again = step.rule.name() == "always";
+                assert!(again || !step.action.writes(), "{step:#?}\nwas {was:#?}\nrow {row:#?}");
+            }
+        }
+    }
 
-fn sha256(bytes: &[u8]) -> String {
-    use sha2::Digest as _;
-    hex::encode(sha2::Sha256::digest(bytes))
+    /// No upload is left open but those of which nobody was told.
+    pub fn hold_the_uploads(&self) {
+        let (open, unnamed) = (self.memory.open_uploads() as u64, self.unnamed.load(Ordering::Relaxed));
+        assert!(open <= unnamed, "{open} uploads are open, and of {unnamed} alone nobody was told");
+    }
+
+    /// Whether anything but us wrote since the plan.
+    fn is_moved(&self) -> bool {
+        let is_moved = |entry: &Entry| self.memory.content(&entry.key) != self.before[&entry.key];
+        self.entries.iter().any(is_moved)
+            || self.contents.iter().zip(&self.entries).any(|(content, entry)| {
+                std::fs::read(self.folder.path().join(&*entry.source)).is_ok_and(|bytes| bytes != *content)
+            })
+    }
 }
