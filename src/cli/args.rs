@@ -274,21 +274,48 @@ pub struct Run {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum ReportFormat {
-    /// For a ticket: summary first, problems and replaced objects in full
+    /// For a ticket: summary first, problems and replaced objects in full, under 65,535 characters, with what was cut said
     Markdown,
+    /// One self-contained file to search, filter and sort in a browser, with the commands that get back what was replaced
+    Html,
+    /// The summary and the rows as one JSON document
     Json,
+    /// The rows, under the same columns
+    Csv,
 }
 
-/// Render a report for a ticket
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum ReportLevel {
+    /// Every row
+    All,
+    /// What did not end well, what was overwritten, and creates of which something is said. Totals are of all rows
+    Problems,
+}
+
+/// Render a report for a ticket, a browser, a program or a spreadsheet
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   noclobber report report.csv > report.md
-  noclobber report report.csv --format json | jq .summary")]
+  noclobber report report.csv --format html -o report.html
+  noclobber report report.csv --format json | jq .summary
+  noclobber report report.csv --format csv --spreadsheet-safe --level problems > problems.csv
+  noclobber report report.csv.partial                     of a run that is under way, or was killed")]
 pub struct Report {
-    /// Report file (CSV)
-    pub report: PathBuf,
+    /// Report file (CSV), or its .partial
+    #[arg(value_name = "REPORT")]
+    pub file: PathBuf,
     #[arg(long, value_enum, default_value = "markdown")]
     pub format: ReportFormat,
+    /// Which rows are shown
+    #[arg(long, value_enum, default_value = "all")]
+    pub level: ReportLevel,
+    /// With --format csv: put an apostrophe before text that a spreadsheet would take for a formula (= + - @ tab, line
+    /// ends, and their wide forms). Such a copy has one more column, and is not read back
+    #[arg(long)]
+    pub spreadsheet_safe: bool,
+    /// File to write, instead of standard output; replaces only what an earlier `report` wrote there
+    #[arg(short, long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
 }
 
 /// Look after a bucket, outside of any manifest

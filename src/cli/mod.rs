@@ -7,6 +7,7 @@ mod check;
 mod diff;
 mod init;
 mod out;
+mod place;
 mod plan;
 mod reach;
 mod report;

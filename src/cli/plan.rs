@@ -24,6 +24,7 @@ use crate::plan::review::Review;
 use super::args::{self, Global, Inputs, Looks};
 use super::check::{flawed, request};
 use super::out::Out;
+use super::place::folder_of;
 use super::reach::{Reach, Stores};
 use super::show::{Opened, Source, detail, is_compressed};
 use super::{Ended, Failure, diff, show, signal};
@@ -146,10 +147,6 @@ fn may_write(path: &Path) -> Result<(), Failure> {
     Ok(())
 }
 
-fn folder_of(path: &Path) -> &Path {
-    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
-}
-
 /// Gives a whole plan its name, or leaves what was there. A plan may be replaced by a newer one.
 fn put_in_place(room: Room, path: &Path) -> std::io::Result<()> {
     let file = match room {
@@ -171,7 +168,7 @@ fn put_in_place(room: Room, path: &Path) -> std::io::Result<()> {
 }
 
 /// The process's file mode creation mask. Reading it means setting it; nothing else runs that would notice.
-fn umask() -> u32 {
+pub(super) fn umask() -> u32 {
     let mask = rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
     rustix::process::umask(mask);
     mask.bits()

@@ -71,7 +71,7 @@
     fold.append(open);
     tr.append(fold);
     row.c.forEach((cell, n) => {
-      const { kind } = columns[n], td = make("td", kind === "text" || kind === "choice" ? "" : kind);
+      const { kind } = columns[n], td = make("td", kind === "text" ? "" : kind);
       if (kind === "tag") td.append(make("span", "badge " + cellText(cell), cellText(cell)));
       else put(td, cellText(cell));
       tr.append(td);

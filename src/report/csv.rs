@@ -1,9 +1,11 @@
 //! The report's one durable form: RFC 4180, one header, one row an entry. Writes and reads text, never files.
 
+use std::borrow::Cow;
 use std::io::Read;
 
 use crate::model::entry::{Flaw, Place};
-use crate::model::row::{REPORT_FORMAT, Row, whole_rows};
+use crate::model::row::{Guard, REPORT_FORMAT, Row, whole_rows};
+use crate::model::text::escape;
 
 /// The columns of format 1, in order. New ones come only at the end, with a new format number.
 pub const COLUMNS: [&str; 32] = [
@@ -44,6 +46,11 @@ pub const COLUMNS: [&str; 32] = [
 /// One encoded row with its line end.
 #[must_use]
 pub fn line(row: &Row) -> String {
+    encode(&fields(row))
+}
+
+/// A row's fields, in the order of [`COLUMNS`].
+pub(super) fn fields(row: &Row) -> [Cow<'_, str>; COLUMNS.len()] {
     let Row {
         format,
         run_id,
@@ -78,55 +85,52 @@ pub fn line(row: &Row) -> String {
         request_id,
         write_id,
     } = row;
-    encode(&[
-        &format.to_string(),
-        run_id,
-        plan_digest,
-        &entry.to_string(),
-        place,
-        source,
-        target,
-        endpoint,
-        region,
-        owner,
-        bucket,
-        key,
-        rule,
-        action,
-        reason,
-        outcome.name(),
-        &number(*size_bytes),
-        sha256,
-        checksum,
-        etag_before,
-        version_before,
-        etag_after,
-        version_after,
-        guard.map_or("", |guard| guard.name()),
-        &attempts.to_string(),
-        started_at,
-        &number(*duration_ms),
-        &number(http_status.map(u64::from)),
-        error_code,
-        message,
-        request_id,
-        write_id,
-    ])
+    let number = |number: Option<u64>| number.map_or(Cow::Borrowed(""), |number| number.to_string().into());
+    [
+        format.to_string().into(),
+        run_id.into(),
+        plan_digest.into(),
+        entry.to_string().into(),
+        place.into(),
+        source.into(),
+        target.into(),
+        endpoint.into(),
+        region.into(),
+        owner.into(),
+        bucket.into(),
+        key.into(),
+        rule.into(),
+        action.into(),
+        reason.into(),
+        outcome.name().into(),
+        number(*size_bytes),
+        sha256.into(),
+        checksum.into(),
+        etag_before.into(),
+        version_before.into(),
+        etag_after.into(),
+        version_after.into(),
+        guard.map_or("", Guard::name).into(),
+        attempts.to_string().into(),
+        started_at.into(),
+        number(*duration_ms),
+        number(http_status.map(u64::from)),
+        error_code.into(),
+        message.into(),
+        request_id.into(),
+        write_id.into(),
+    ]
 }
 
 /// The header with its line end.
 #[must_use]
 pub fn header() -> String {
-    encode(&COLUMNS)
-}
-
-fn number(number: Option<u64>) -> String {
-    number.map_or_else(String::new, |number| number.to_string())
+    encode(&COLUMNS.map(Cow::Borrowed))
 }
 
 // By hand, and not by the csv crate's writer, whose every call may fail: a row of evidence is encoded or it does not
 // compile. The crate reads what this writes, in the tests too.
-fn encode(fields: &[&str; COLUMNS.len()]) -> String {
+pub(super) fn encode(fields: &[Cow<'_, str>]) -> String {
     let mut line = String::with_capacity(fields.iter().map(|field| field.len() + 1).sum::<usize>() + 8);
     for (i, field) in fields.iter().enumerate() {
         if i > 0 {
@@ -153,12 +157,19 @@ pub enum Tail {
     MayBeTorn,
 }
 
-/// Reads a report. `name` is what flaws call it. Every flaw is told, not only the first.
-pub fn read(name: &str, mut from: impl Read, tail: Tail) -> Result<Vec<Row>, Vec<Flaw>> {
-    let flaw = |line: u64, message: String| Flaw {
-        place: Place { file: name.into(), line: u32::try_from(line).unwrap_or(0) },
-        message,
-    };
+/// Reads the rows of a report, as they stand. `name` is what flaws call it. Every flaw is told, not only the first.
+pub fn read(name: &str, from: impl Read, tail: Tail) -> Result<Vec<Row>, Vec<Flaw>> {
+    Ok(read_placed(name, from, tail)?.into_iter().map(|(_, row)| row).collect())
+}
+
+/// A flaw of a report's line.
+pub(super) fn flaw_at(name: &str, line: u64, message: String) -> Flaw {
+    Flaw { place: Place { file: name.into(), line: u32::try_from(line).unwrap_or(0) }, message }
+}
+
+/// The rows, each with the line that it begins on.
+pub(super) fn read_placed(name: &str, mut from: impl Read, tail: Tail) -> Result<Vec<(u64, Row)>, Vec<Flaw>> {
+    let flaw = |line: u64, message: String| flaw_at(name, line, message);
     let mut text = Vec::new();
     from.read_to_end(&mut text).map_err(|error| vec![flaw(0, format!("cannot be read: {error}"))])?;
     if tail == Tail::MayBeTorn {
@@ -169,6 +180,11 @@ pub fn read(name: &str, mut from: impl Read, tail: Tail) -> Result<Vec<Row>, Vec
     let mut records = reader.records();
     match records.next() {
         Some(Ok(header)) if header == COLUMNS[..] => {}
+        Some(Ok(header)) if header.iter().any(|name| name == super::spreadsheet::COLUMN) => {
+            let message = "is a copy for spreadsheets (--spreadsheet-safe), whose cells are not the report's to the letter; \
+                           use the report that it was made from";
+            return Err(vec![flaw(1, message.into())]);
+        }
         Some(Ok(header)) if header.len() > COLUMNS.len() && header.iter().zip(COLUMNS).all(|(a, b)| a == b) => {
             return Err(vec![flaw(1, "has columns of a newer noclobber; read it with that version".into())]);
         }
@@ -181,21 +197,25 @@ pub fn read(name: &str, mut from: impl Read, tail: Tail) -> Result<Vec<Row>, Vec
         return Err(vec![flaw(last, "is cut short: a report ends with a line end".into())]);
     }
     let header = ::csv::StringRecord::from(COLUMNS.to_vec());
-    let mut rows = Vec::new();
+    let mut rows: Vec<(u64, Row)> = Vec::new();
     let mut flaws = Vec::new();
     let mut lines = Lines { text: &text, at: 0, line: 1 };
     for record in records {
-        let (position, message) = match record {
-            Ok(record) => match row(&record, &header) {
-                Ok(row) => {
-                    rows.push(row);
-                    continue;
-                }
-                Err(message) => (record.position().cloned(), message),
-            },
-            Err(error) => (error.position().cloned(), error.to_string()),
+        let (position, row) = match record {
+            Ok(record) => (record.position().cloned(), row(&record, &header)),
+            Err(error) => (error.position().cloned(), Err(error.to_string())),
         };
-        flaws.push(flaw(position.map_or(0, |position| lines.of(position.byte())), message));
+        let line = position.map_or(0, |position| lines.of(position.byte()));
+        match row {
+            Ok(row) => match rows.first() {
+                Some((_, first)) if first.plan_digest != row.plan_digest => {
+                    let (theirs, ours) = (escape(&row.plan_digest), escape(&first.plan_digest));
+                    flaws.push(flaw(line, format!("is a row of plan {theirs}, among rows of plan {ours}")));
+                }
+                Some(_) | None => rows.push((line, row)),
+            },
+            Err(message) => flaws.push(flaw(line, message)),
+        }
     }
     if flaws.is_empty() { Ok(rows) } else { Err(flaws) }
 }
@@ -355,6 +375,16 @@ mod tests {
             // The cut at 1 leaves the carriage return alone.
             assert_eq!(flaws(torn), ["report.csv:3: is cut short: a report ends with a line end"], "{cut}");
         }
+    }
+
+    #[test]
+    fn rows_of_two_plans_make_no_report() {
+        let other = Row { plan_digest: "sha256:00".into(), ..samples::row(2, Outcome::Created) };
+        let ours = samples::row(1, Outcome::Created).plan_digest;
+        assert_eq!(
+            flaws(&text(&[samples::row(1, Outcome::Created), other, samples::row(3, Outcome::Created)])),
+            [format!("report.csv:3: is a row of plan sha256:00, among rows of plan {ours}")]
+        );
     }
 
     proptest! {

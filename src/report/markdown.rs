@@ -4,24 +4,29 @@
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
-use jiff::{SignedDuration, Timestamp};
-
-use super::tally;
-use crate::model::row::{Guard, Outcome, Row};
+use super::advice::advice;
+use super::facts::{self, answer, times, why};
+use super::restore::{Restore, restore};
+use super::{Level, Report, State, tally};
+use crate::model::row::{Outcome, Row};
 use crate::model::text::{self, markdown as plain};
+
+/// How every page begins.
+pub const MARK: &str = "## noclobber report\n";
 
 /// The page is shorter, in bytes as in characters: a comment on the usual forges and trackers takes no more.
 pub const LIMIT_BYTES: usize = 65_535;
 /// Kept back for each later section's heading and for its word on what was cut.
 const RESERVE_BYTES: usize = 400;
 
-/// Renders a report. What did not fit is said where it is missing; the CSV has it all.
+/// Renders a report. What was left out, or did not fit, is said where it is missing; the CSV has it all.
 #[must_use]
-pub fn render(rows: &[Row]) -> String {
-    let mut page = summary(rows);
-    let problems: Vec<_> = rows.iter().filter(|row| !row.outcome.is_success()).collect();
-    let replaced: Vec<_> = rows.iter().filter(|row| row.outcome == Outcome::Replaced).collect();
-    let rest: Vec<_> = rows.iter().filter(|row| row.outcome.is_success() && row.outcome != Outcome::Replaced).collect();
+pub fn render(report: &Report, level: Level) -> String {
+    let mut page = summary(report, level);
+    let rows = |is: fn(&Row) -> bool| report.told(level).filter(|row| is(row)).collect::<Vec<_>>();
+    let problems = rows(|row| !row.outcome.is_success());
+    let replaced = rows(|row| row.outcome == Outcome::Replaced);
+    let rest = rows(|row| row.outcome.is_success() && row.outcome != Outcome::Replaced);
 
     // Neither long section may crowd the other out: each has at least half of what the summary leaves.
     let left = LIMIT_BYTES.saturating_sub(page.len() + 3 * RESERVE_BYTES);
@@ -96,15 +101,22 @@ fn section(page: &mut String, section: &Section, rows: &[&Row], room_bytes: usiz
     }
 }
 
-fn summary(rows: &[Row]) -> String {
+fn summary(Report { rows, state }: &Report, level: Level) -> String {
     let tally = tally(rows);
-    let problems = rows.iter().filter(|row| !row.outcome.is_success()).count();
-    let mut page = String::from("## noclobber report\n\n");
-    let _ = match (rows.len(), problems) {
-        (0, _) => writeln!(page, "**No rows.**"),
-        (_, 0) => writeln!(page, "**Complete.** Every row ended as it should."),
-        (_, 1) => writeln!(page, "**Incomplete: 1 row needs attention.**"),
-        (_, n) => writeln!(page, "**Incomplete: {} rows need attention.**", text::count(n as u64)),
+    let problems = facts::problems(rows);
+    let mut page = format!("{MARK}\n");
+    let _ = match (state, rows.len(), problems) {
+        (State::Unfinished, n, _) => {
+            let n = text::count(n as u64);
+            writeln!(
+                page,
+                "**Not finished: it is running, or was killed. {n} rows so far; entries without one are not here.**"
+            )
+        }
+        (State::Finished, 0, _) => writeln!(page, "**No rows.**"),
+        (State::Finished, _, 0) => writeln!(page, "**Complete.** Every row ended as it should."),
+        (State::Finished, _, 1) => writeln!(page, "**Incomplete: 1 row needs attention.**"),
+        (State::Finished, _, n) => writeln!(page, "**Incomplete: {} rows need attention.**", text::count(n)),
     };
     page.push_str("\n| Outcome | Rows |\n|---|--:|\n");
     for outcome in Outcome::ALL {
@@ -126,7 +138,23 @@ fn summary(rows: &[Row]) -> String {
         let _ = writeln!(page, "| Started | {first} |\n| Ended | {last} |");
     }
     let _ = writeln!(page, "| Stored | {} ({} bytes) |", text::bytes(tally.bytes), text::count(tally.bytes));
-    fact(&mut page, "Guard", rows.iter().filter_map(|row| row.guard).map(guard));
+    fact(&mut page, "Guard", rows.iter().filter_map(|row| row.guard).map(|guard| facts::guard(guard).to_owned()));
+    let left_out = rows.iter().filter(|row| !level.tells(row)).count() as u64;
+    if left_out > 0 {
+        let n = text::count(left_out);
+        let _ = writeln!(page, "\n**Left out: {n} rows that ended as planned. The totals are of all rows.**");
+    }
+    let mut advised = Outcome::ALL
+        .into_iter()
+        .filter(|outcome| tally.of(*outcome) > 0)
+        .filter_map(|outcome| Some((outcome, advice(outcome)?)))
+        .peekable();
+    if advised.peek().is_some() {
+        page.push_str("\nWhat to do:\n\n");
+    }
+    for (outcome, advice) in advised {
+        let _ = writeln!(page, "- **{outcome}**: {advice}");
+    }
     page
 }
 
@@ -149,34 +177,13 @@ fn bucket(row: &Row) -> String {
     format!("{} at {} in {}{owner}", code(&row.bucket), code(&row.endpoint), code(&row.region))
 }
 
-fn guard(guard: Guard) -> String {
-    match guard {
-        Guard::Atomic => "atomic: S3's own contract held each write's condition",
-        Guard::Tested => "tested: the server refused a probe; that it is atomic is not proven",
-        Guard::CheckFirst => "check-first: a look before each write, which is not atomic",
-    }
-    .into()
-}
-
-/// When the first row was started and the last one ended.
-fn times(rows: &[Row]) -> Option<(String, String)> {
-    let started = |row: &Row| row.started_at.parse::<Timestamp>().ok();
-    let ended = |row: &Row| {
-        let took = SignedDuration::from_millis(i64::try_from(row.duration_ms.unwrap_or(0)).ok()?);
-        started(row)?.checked_add(took).ok()
-    };
-    let first = rows.iter().filter_map(started).min()?;
-    let last = rows.iter().filter_map(ended).max()?;
-    Some((format!("{first:.3}"), format!("{last:.3}")))
-}
-
 fn problem_line(row: &Row) -> String {
     let mut what = Vec::new();
-    if !row.message.is_empty() {
-        what.push(plain(&row.message));
+    let why = why(row);
+    if !why.is_empty() {
+        what.push(plain(&why));
     }
-    let status = row.http_status.map(|status| status.to_string()).unwrap_or_default();
-    let answer = [status, row.error_code.clone()].into_iter().filter(|s| !s.is_empty()).collect::<Vec<_>>().join(" ");
+    let answer = answer(row);
     if !answer.is_empty() {
         what.push(format!("answer {}", code(&answer)));
     }
@@ -204,13 +211,10 @@ fn replaced_line(row: &Row) -> String {
     };
     let before = side(&row.etag_before, &row.version_before);
     let now = side(&row.etag_after, &row.version_after);
-    // Where versioning is suspended, every write goes to the version named `null`, and takes the old one's place.
-    let back = if row.version_before.is_empty() {
-        "not versioned: cannot be got back".into()
-    } else if row.version_before == row.version_after {
-        "versioning is suspended: cannot be got back".into()
-    } else {
-        format!("copy version {} over the key", code(&row.version_before))
+    let back = match restore(row) {
+        Restore::Nothing => String::new(),
+        Restore::Gone(why) => why.to_owned(),
+        Restore::Version { id, commands: _ } => format!("copy version {} over the key", code(&id)),
     };
     let (object, source) = (object(row), code(&row.source));
     format!("| {} | {object} | {source} | {before} | {now} | {back} |\n", row.entry)
@@ -238,6 +242,10 @@ mod tests {
 
     use super::*;
     use crate::report::samples;
+
+    fn render(rows: &[Row]) -> String {
+        super::render(&Report { rows: rows.to_vec(), state: State::Finished }, Level::All)
+    }
 
     #[test]
     fn a_page_shows_the_summary_then_problems_then_what_was_buried_then_the_rest() {
@@ -285,6 +293,13 @@ mod tests {
         };
         assert!(render(&[null("null")]).contains("versioning is suspended: cannot be got back"));
         assert!(render(&[null("v2")]).contains("copy version <code>null</code> over the key"));
+    }
+
+    #[test]
+    fn at_the_level_of_problems_what_was_left_out_is_said_and_the_totals_are_of_all() {
+        let rows = samples::mixed();
+        let page = super::render(&Report { rows, state: State::Unfinished }, Level::Problems);
+        insta::assert_snapshot!(page);
     }
 
     #[test]

@@ -7,6 +7,7 @@ mod bucket;
 mod flaws;
 mod manifests;
 mod refusals;
+mod reports;
 mod session;
 #[path = "../support/mod.rs"]
 mod support;

@@ -103,8 +103,17 @@ const PATTERNS: [(&str, &str); 8] = [
 ];
 
 /// Names, each followed by a number that differs from run to run.
-const NUMBERS: [&str; 7] =
-    [", in ", "\"duration_ms\":", "\"elapsed_ms\":", "\"seconds\":", "127.0.0.1:", "process ", "\"bytes_per_second\":"];
+const NUMBERS: [&str; 9] = [
+    ", in ",
+    "\"duration_ms\":",
+    "\"duration_ms\": ",
+    "\"elapsed_ms\":",
+    "\"seconds\":",
+    "\"seconds\": ",
+    "127.0.0.1:",
+    "process ",
+    "\"bytes_per_second\":",
+];
 
 pub fn redact(text: &str, folder: &Path) -> String {
     let real = folder.canonicalize().unwrap();

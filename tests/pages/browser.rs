@@ -61,16 +61,17 @@ impl Drop for Running {
     }
 }
 
-/// Lets the harness work a page.
-pub fn work(browser: &Path, folder: &Path, page: &str) -> Seen {
+/// Lets the harness work a page: `script` is what its reader does there.
+pub fn work(browser: &Path, folder: &Path, page: &str, script: &str) -> Seen {
+    let harness = HARNESS.replace("/*WORK*/", script);
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     let (tell, told) = mpsc::channel();
     let page = page.to_owned();
     std::thread::spawn(move || {
         for stream in listener.incoming() {
-            let (page, tell) = (page.clone(), tell.clone());
-            std::thread::spawn(move || serve(&stream.unwrap(), &page, &tell));
+            let (harness, page, tell) = (harness.clone(), page.clone(), tell.clone());
+            std::thread::spawn(move || serve(&stream.unwrap(), &harness, &page, &tell));
         }
     });
     let child = chromium(browser, folder).arg(format!("http://{address}/harness")).stdout(Stdio::null()).spawn();
@@ -86,7 +87,7 @@ pub fn work(browser: &Path, folder: &Path, page: &str) -> Seen {
     }
 }
 
-fn serve(stream: &TcpStream, page: &str, tell: &mpsc::Sender<(String, String)>) {
+fn serve(stream: &TcpStream, harness: &str, page: &str, tell: &mpsc::Sender<(String, String)>) {
     let mut from = BufReader::new(stream);
     let mut first = String::new();
     if from.read_line(&mut first).unwrap_or(0) == 0 {
@@ -107,7 +108,7 @@ fn serve(stream: &TcpStream, page: &str, tell: &mpsc::Sender<(String, String)>) 
     let mut body = vec![0; length];
     from.read_exact(&mut body).unwrap();
     let (status, answer) = match request.as_str() {
-        "GET /harness" => ("200 OK", HARNESS),
+        "GET /harness" => ("200 OK", harness),
         "GET /page" => ("200 OK", page),
         "POST /found" => ("200 OK", ""),
         _ => ("404 Not Found", ""),
@@ -120,6 +121,14 @@ fn serve(stream: &TcpStream, page: &str, tell: &mpsc::Sender<(String, String)>) 
     // The browser may be gone by then.
     let _ = to.write_all(head.as_bytes()).and_then(|()| to.write_all(answer.as_bytes()));
     let _ = tell.send((request, String::from_utf8(body).unwrap()));
+}
+
+impl Seen {
+    /// What was asked of the server beside the harness's own needs.
+    pub fn foreign(&self) -> Vec<&str> {
+        let own = ["GET /harness", "GET /page", "POST /found"];
+        self.requests.iter().map(String::as_str).filter(|request| !own.contains(request)).collect()
+    }
 }
 
 /// What the browser makes of a file.

@@ -1,4 +1,4 @@
-//! The plan's HTML page in a real browser: what a reviewer does with it, and what a key must not do with the reviewer.
+//! The HTML pages in a real browser: what a reader does with them, and what a key must not do with the reader.
 //!
 //! A headless Chromium opens the page in a frame of a harness, both served on loopback; the harness works the page and
 //! posts what it found. Without Chromium the test says loudly that it skips, and fails under
@@ -7,6 +7,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stderr, clippy::print_stdout)]
 
 mod browser;
+mod report;
 
 use std::path::Path;
 use std::process::Command;
@@ -106,19 +107,14 @@ fn a_reviewer_finds_one_key_of_twenty_thousand_and_no_key_finds_the_reviewer() {
     if let Some(kept) = std::env::var_os("NOCLOBBER_KEEP_PAGE") {
         std::fs::write(kept, &page).unwrap();
     }
-    let seen = browser::work(&browser, folder.path(), &page);
-    let found: Value = seen.found;
+    let seen = browser::work(&browser, folder.path(), &page, include_str!("plan.js"));
+    let found: &Value = &seen.found;
     println!("{found:#}");
     assert_eq!(found["error"], Value::Null);
     // Nothing that a key says ran, or asked for anything: the server saw what the harness itself needs.
     assert_eq!(found["ran"], Value::Null);
     assert_eq!(found["violations"], json!([]));
-    let foreign: Vec<_> = seen
-        .requests
-        .iter()
-        .filter(|request| !["GET /harness", "GET /page", "POST /found"].contains(&request.as_str()))
-        .collect();
-    assert!(foreign.is_empty(), "{foreign:?}");
+    assert!(seen.foreign().is_empty(), "{:?}", seen.foreign());
 
     assert_eq!(found["all"], "20,000 rows; the first 200 are shown");
     assert_eq!(found["plain_hidden"], true);

@@ -6,6 +6,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stderr)]
 
 mod opaque;
+mod restore;
 #[path = "../support/mod.rs"]
 mod support;
 mod tools;

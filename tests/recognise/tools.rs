@@ -82,6 +82,13 @@ impl Tools {
         run(command);
     }
 
+    /// What a person pastes into a shell.
+    pub fn shell(&self, folder: &Path, line: &str) -> std::process::Output {
+        let mut command = self.command("/bin/sh", folder);
+        command.args(["-c", line]).env("PATH", format!("{}:/usr/bin:/bin", self.folder.display()));
+        command.output().unwrap()
+    }
+
     fn command(&self, tool: &str, sources: &Path) -> Command {
         let mut command = Command::new(self.folder.join(tool));
         command

@@ -13,6 +13,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use crate::model::event::Watch;
 use crate::model::row::{Outcome, Row};
 use crate::model::text::escape;
+use crate::report::facts::why;
 
 use meter::since_now;
 use plain::Progress;
@@ -89,13 +90,8 @@ impl Problems {
 
 /// A row that did not end well, on one line.
 pub(super) fn problem(row: &Row) -> String {
-    let Row { outcome, place, bucket, key, message, rule, reason, .. } = row;
-    let refused = format!("overwrite: {rule} does not allow it ({reason})");
-    let why = match outcome {
-        _ if !message.is_empty() => message,
-        Outcome::Refused => &refused,
-        _ => &row.error_code,
-    };
+    let Row { outcome, place, bucket, key, .. } = row;
+    let why = why(row);
     escape(&format!("{outcome}: {place}: s3://{bucket}/{key}: {why}")).into_owned()
 }
 
