@@ -22,6 +22,7 @@ use crate::plan::file::Plan;
 use crate::report::tally;
 use crate::store::s3::Limits;
 
+use super::after::After;
 use super::args::{Apply, Global, Writes};
 use super::out::Out;
 use super::reach::{Reach, Stores};
@@ -38,11 +39,25 @@ pub(super) struct Finished {
     pub tally: Tally,
     /// Why it ended before its last step, if it did.
     pub why: Option<String>,
-    pub report: Option<PathBuf>,
+    pub report: PathBuf,
+    pub rows: Vec<Row>,
 }
 
-pub(super) async fn apply(global: &Global, args: Apply, out: Out) -> Ended {
-    let plan = read(&args.plan, args.expect.as_deref())?;
+pub(super) async fn apply(global: &Global, mut args: Apply, out: Out) -> Ended {
+    let after = After::begin(args.summary.take(), args.metrics.take())?;
+    let mut plan = None;
+    let finished = read_and_carry_out(global, args, &mut plan, out).await;
+    after.end(plan.as_ref(), finished, out)
+}
+
+/// `plan` is the plan, as soon as it is read.
+async fn read_and_carry_out(
+    global: &Global,
+    args: Apply,
+    plan: &mut Option<Plan>,
+    out: Out,
+) -> Result<Finished, Failure> {
+    let plan = &*plan.insert(read(&args.plan, args.expect.as_deref())?);
     let report = args.report.unwrap_or_else(|| beside(&args.plan));
     let cancel = Cancel::default();
     signal::heed(&cancel, out);
@@ -51,11 +66,11 @@ pub(super) async fn apply(global: &Global, args: Apply, out: Out) -> Ended {
     let settings = settings(base, &args.writes);
     let watch = out.watch();
     let finished = match reach.connect_all(&plan.header.targets).await {
-        Ok(stores) => carry_out(&plan, stores, &report, settings, watch, &cancel, out).await,
+        Ok(stores) => carry_out(plan, stores, &report, settings, watch, &cancel, out).await,
         Err(failure) => Err(failure),
     };
     reach.end().await;
-    conclude(&finished?, out)
+    finished
 }
 
 /// The report's default place: `plan.jsonl` gets `plan.report.csv`.
@@ -141,7 +156,7 @@ pub(super) async fn carry_out(
             let tally = tally(&rows);
             let (exit, why) = exit_of(&end, &tally);
             tell_unfinished(&end, &rows, &told, out);
-            Ok(Finished { exit, tally, why, report: Some(report.to_owned()) })
+            Ok(Finished { exit, tally, why, report: report.to_owned(), rows })
         }
     }
 }
@@ -266,7 +281,7 @@ pub(super) fn totals(tally: &Tally) -> String {
 }
 
 pub(super) fn conclude(finished: &Finished, out: Out) -> Ended {
-    let Finished { exit, tally, why, report } = finished;
+    let Finished { exit, tally, why, report, rows: _ } = finished;
     let said = if out.json {
         out.event(&json!({
             "event": "finished",
@@ -276,8 +291,7 @@ pub(super) fn conclude(finished: &Finished, out: Out) -> Ended {
             "report": report,
         }))
     } else {
-        let report = report.as_ref().map(|report| format!("\nReport: {}", report.display())).unwrap_or_default();
-        out.result(&format!("{}{report}", totals(tally)))
+        out.result(&format!("{}\nReport: {}", totals(tally), report.display()))
     };
     // Everything is done and booked: a reader that is gone must not make it look as if nothing had been run.
     if let Err(failure) = said {

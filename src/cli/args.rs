@@ -248,6 +248,12 @@ pub struct Apply {
     /// Folder that sources are relative to, instead of the plan's: to apply on another host
     #[arg(long, value_name = "DIR")]
     pub base: Option<PathBuf>,
+    /// Summary to write when the run ends, however it ends (JSON)
+    #[arg(long, value_name = "FILE")]
+    pub summary: Option<PathBuf>,
+    /// Metrics to write when the run ends, however it ends, for Prometheus' textfile collector
+    #[arg(long, value_name = "FILE")]
+    pub metrics: Option<PathBuf>,
     #[command(flatten)]
     pub writes: Writes,
 }
@@ -270,6 +276,9 @@ pub struct Run {
     /// Folder for plan.jsonl, report.csv and summary.json
     #[arg(long, value_name = "DIR", default_value = "noclobber-out")]
     pub out: PathBuf,
+    /// Metrics to write when the run ends, however it ends, for Prometheus' textfile collector
+    #[arg(long, value_name = "FILE")]
+    pub metrics: Option<PathBuf>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

@@ -1,5 +1,6 @@
 //! The door: arguments, environment, printing, exit codes. One short file a verb.
 
+mod after;
 mod apply;
 mod args;
 mod bucket;

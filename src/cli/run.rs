@@ -1,20 +1,17 @@
 //! `run`: plan and apply in one go, for schedulers.
 
 use std::fs;
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
-
-use serde_json::json;
 
 use crate::flow::apply::Settings;
 use crate::flow::cancel::Cancel;
 use crate::model::exit::Exit;
-use crate::model::step::digest_text;
 use crate::plan::file::Plan;
 use crate::plan::text::render;
 use crate::store::Store as _;
 
-use super::apply::{Finished, carry_out, conclude, limits, settings};
+use super::after::{After, named_by, write_summary};
+use super::apply::{Finished, carry_out, limits, settings};
 use super::args::{Global, Run};
 use super::out::Out;
 use super::plan::{Drawn, draw, tell};
@@ -28,19 +25,51 @@ const SUMMARY: &str = "summary.json";
 /// What a run leaves in its folder, finished or not.
 const LEFT_BEHIND: [&str; 6] = [PLAN, REPORT, SUMMARY, "report.csv.partial", "report.csv.journal", "report.csv.lock"];
 
-pub(super) async fn run(global: &Global, args: Run, out: Out) -> Ended {
-    let folder = Folder::take(&args.out)?;
+pub(super) async fn run(global: &Global, mut args: Run, out: Out) -> Ended {
+    let mut after = After::begin(None, args.metrics.take())?;
+    after.manifest = Some(named_by(&args.inputs.manifests));
+    let mut plan = None;
+    // The folder is held until its summary is written.
+    let (_folder, finished) = match Folder::take(&args.out) {
+        Ok(folder) => {
+            let finished = in_folder(global, args, &folder, &mut after, &mut plan, out).await;
+            (Some(folder), finished)
+        }
+        Err(failure) => (None, Err(failure)),
+    };
+    after.end(plan.as_ref(), finished, out)
+}
+
+async fn in_folder(
+    global: &Global,
+    args: Run,
+    folder: &Folder,
+    after: &mut After,
+    plan: &mut Option<Plan>,
+    out: Out,
+) -> Result<Finished, Failure> {
     let cancel = Cancel::default();
     signal::heed(&cancel, out);
     let reach = Reach::begin(global).await?.limited(limits(&args.writes));
-    let ended = Box::pin(in_folder(args, &folder, &reach, &cancel, out)).await;
+    let finished = Box::pin(reached(args, folder, &reach, after, plan, &cancel, out)).await;
     reach.end().await;
-    ended
+    finished
 }
 
-async fn in_folder(args: Run, folder: &Folder, reach: &Reach, cancel: &Cancel, out: Out) -> Ended {
+/// `plan` is the plan, as soon as it is drawn.
+async fn reached(
+    args: Run,
+    folder: &Folder,
+    reach: &Reach,
+    after: &mut After,
+    plan: &mut Option<Plan>,
+    cancel: &Cancel,
+    out: Out,
+) -> Result<Finished, Failure> {
     settle_earlier(folder, reach, cancel, out).await?;
     folder.archive()?;
+    // Until here, the summary that is there tells of the earlier run.
+    after.summary = Some(folder.file(SUMMARY));
 
     let watch = out.watch();
     let mut steps = Vec::new();
@@ -52,31 +81,13 @@ async fn in_folder(args: Run, folder: &Folder, reach: &Reach, cancel: &Cancel, o
         tell(&drawn, Some(&file), out)?;
     }
     let Drawn { header, footer, stores, requests: _ } = drawn;
-    let plan = Plan { header, steps, footer };
+    let plan = &*plan.insert(Plan { header, steps, footer });
     if !out.json {
-        out.result(&format!("{}\n", render(&plan, detail(false), &out.paint())))?;
+        out.result(&format!("{}\n", render(plan, detail(false), &out.paint())))?;
     }
     // The plan is of this minute: it need not be checked again before it is applied; the preconditions hold all the same.
     let settings = Settings { preflight: false, ..settings(PathBuf::from(&plan.header.base), &args.writes) };
-    let finished = carry_out(&plan, stores, &folder.file(REPORT), settings, out.watch(), cancel, out).await;
-    let summary = match &finished {
-        Ok(Finished { exit, tally, why, .. }) => json!({
-            "exit": exit.code(),
-            "why": why,
-            "plan_digest": digest_text(&plan.footer.digest),
-            "planned": plan.footer.counts,
-            "tally": tally,
-        }),
-        Err(Failure { exit, text }) => json!({
-            "exit": exit.code(),
-            "why": text,
-            "plan_digest": digest_text(&plan.footer.digest),
-            "planned": plan.footer.counts,
-            "tally": null,
-        }),
-    };
-    folder.write_summary(&summary)?;
-    conclude(&finished?, out)
+    carry_out(plan, stores, &folder.file(REPORT), settings, out.watch(), cancel, out).await
 }
 
 /// Brings the book of a run that was killed to its end: what may have been written is looked for, and nothing is sent.
@@ -99,13 +110,9 @@ async fn settle_earlier(folder: &Folder, reach: &Reach, cancel: &Cancel, out: Ou
     if cancel.is_set() {
         return Err(Failure::new(Exit::Interrupted, "interrupted"));
     }
-    folder.write_summary(&json!({
-        "exit": finished.exit.code(),
-        "why": "the run was killed; what it left in doubt was settled by the next one",
-        "plan_digest": digest_text(&plan.footer.digest),
-        "planned": plan.footer.counts,
-        "tally": finished.tally,
-    }))
+    let why = "the run was killed; what it left in doubt was settled by the next one".to_owned();
+    let finished = Finished { why: Some(why), ..finished };
+    write_summary(&folder.file(SUMMARY), Some(&plan), Ok(&finished), (None, None))
 }
 
 async fn settle(folder: &Folder, reach: &Reach, cancel: &Cancel, out: Out) -> Result<(Plan, Finished), Failure> {
@@ -168,19 +175,5 @@ impl Folder {
                 format!("{}: the earlier run's files could not be moved: {error}", history.display()),
             )
         })
-    }
-
-    /// Written whole or not at all.
-    fn write_summary(&self, summary: &serde_json::Value) -> Result<(), Failure> {
-        let path = self.file(SUMMARY);
-        let written = || -> std::io::Result<()> {
-            let mut file = tempfile::NamedTempFile::new_in(&self.path)?;
-            serde_json::to_writer_pretty(&mut file, summary)?;
-            file.write_all(b"\n")?;
-            file.as_file().set_permissions(std::os::unix::fs::PermissionsExt::from_mode(0o644))?;
-            file.persist(&path)?;
-            Ok(())
-        };
-        written().map_err(|error| Failure::new(Exit::Incomplete, format!("{}: {error}", path.display())))
     }
 }

@@ -6,9 +6,11 @@ pub mod facts;
 pub mod html;
 pub mod json;
 pub mod markdown;
+pub mod metrics;
 pub mod restore;
 pub mod row;
 pub mod spreadsheet;
+pub mod summary;
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;

@@ -1,5 +1,7 @@
 //! A run's evidence in every form, and what is no evidence of ours.
 
+use std::os::unix::fs::PermissionsExt as _;
+
 use crate::session::{MANIFEST, Session};
 
 const APPLY: &str = "apply plan.jsonl --sandbox s --report report.csv --quiet";
@@ -103,4 +105,82 @@ fn of_a_run_that_was_killed_the_rows_so_far_are_shown_and_that_it_is_not_finishe
     session.write("r.csv.partial", &[lines[0], lines[3], lines[2], &lines[1][..50]].concat());
     session.run("report r.csv.partial").run("report r.csv.partial --format csv");
     insta::assert_snapshot!(told(&session));
+}
+
+#[test]
+fn a_summary_tells_of_a_run_whatever_became_of_it() {
+    let mut session = session();
+    session.write("bad.yaml", "version: 1\nbucket: a-bucket\nentries:\n  - source: gone.txt\n    key: a\n");
+    session.run("run bad.yaml --sandbox s --out bad");
+    let bad = session.read("bad/summary.json");
+    session.output(&format!("{APPLY} --partial --summary summary.json"));
+    let refused = session.read("summary.json");
+    session.write("notes.json", "{}\n");
+    session.run(&format!("{APPLY} --summary notes.json"));
+    assert_eq!(session.read("notes.json"), "{}\n");
+    // A report is never written over, whatever its name.
+    let one = session.output("apply plan.jsonl --sandbox s --report one --summary one --metrics one --partial");
+    assert_eq!(one.status.code(), Some(5), "{one:?}");
+    assert!(session.read("one").starts_with("format,run_id,"), "{one:?}");
+    let told = format!("{}\n{bad}\n{refused}", session.told());
+    insta::assert_snapshot!(crate::session::redact(&told, session.folder.path()));
+}
+
+fn value(metrics: &str, name: &str) -> f64 {
+    let found: Vec<_> = metrics.lines().filter(|line| line.starts_with(name)).collect();
+    let [line] = found[..] else { panic!("{name}: {metrics}") };
+    line.rsplit_once(' ').unwrap().1.parse().unwrap()
+}
+
+#[test]
+fn metrics_are_written_however_a_run_ends_and_keep_what_outlives_it() {
+    let session = Session::new();
+    let metrics = |command: &str, exit: i32, runs: f64| {
+        let output = session.output(&format!("{command} --metrics m.prom"));
+        assert_eq!(output.status.code(), Some(exit), "{command}: {output:?}");
+        let metrics = session.read("m.prom");
+        assert_eq!(value(&metrics, "noclobber_last_exit_code{"), f64::from(exit), "{command}");
+        assert_eq!(value(&metrics, "noclobber_runs_total{"), runs, "{command}");
+        assert_eq!(metrics.matches("noclobber_rows{manifest=\"m.yaml\",outcome=").count(), 11, "{command}");
+        metrics
+    };
+    let run = "run m.yaml --date 2026-01-31 --sandbox s --out runs";
+    let first = metrics(run, 0, 1.0);
+    assert_eq!(value(&first, "noclobber_rows{manifest=\"m.yaml\",outcome=\"created\"}"), 2.0);
+    assert_eq!(value(&first, "noclobber_uploaded_bytes{"), 4.0);
+    let mode = std::fs::metadata(session.path("m.prom")).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o644);
+    let success = value(&first, "noclobber_last_success_timestamp_seconds{");
+    assert_eq!(success, value(&first, "noclobber_last_run_timestamp_seconds{"));
+
+    // Refused; no sandbox where its plan needs one; a plan that cannot be read; a manifest that is none.
+    session.write("out/a.txt", "other\n");
+    metrics(run, 3, 2.0);
+    session.output("plan m.yaml --date 2026-01-31 --sandbox s -o plan.jsonl");
+    metrics("apply plan.jsonl --sandbox s", 3, 3.0);
+    metrics("apply plan.jsonl", 64, 4.0);
+    session.write("torn.jsonl", "{\"noclobber_plan\":1");
+    metrics("apply torn.jsonl --sandbox s", 65, 5.0);
+    session.write("m.yaml", "version: 1\n");
+    let last = metrics(run, 65, 6.0);
+    assert_eq!(value(&last, "noclobber_last_success_timestamp_seconds{"), success);
+    assert!(last.lines().filter(|line| line.starts_with("noclobber_rows{")).all(|line| line.ends_with(" 0")));
+    let left: Vec<_> = std::fs::read_dir(session.folder.path()).unwrap().map(|e| e.unwrap().file_name()).collect();
+    assert!(!left.iter().any(|name| name.to_string_lossy().ends_with(".new")), "{left:?}");
+}
+
+#[test]
+fn metrics_that_cannot_be_written_are_told_and_fail_no_run() {
+    let mut session = Session::new();
+    session.write("node.prom", "node_up 1\n");
+    session.write("damaged.prom", "# Written by noclobber, whole, at the end of each run.\n\u{0}");
+    let run = "run m.yaml --date 2026-01-31 --sandbox s --out runs --quiet";
+    session
+        .run(&format!("{run} --metrics node.prom"))
+        .run(&format!("{run} --metrics damaged.prom"))
+        .run(&format!("{run} --metrics no/such/m.prom"))
+        .run(&format!("{run} --metrics out"));
+    insta::assert_snapshot!(session.told());
+    assert_eq!(session.read("node.prom"), "node_up 1\n");
+    assert_eq!(value(&session.read("damaged.prom"), "noclobber_runs_total{"), 1.0);
 }

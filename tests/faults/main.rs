@@ -6,8 +6,8 @@
 #![allow(clippy::large_futures)]
 
 mod busy;
-mod counted;
 mod check_first;
+mod counted;
 mod create;
 mod multipart;
 mod replace;

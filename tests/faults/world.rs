@@ -252,11 +252,16 @@ impl World {
         settings: Settings,
     ) -> Run {
         self.runs += 1;
-        self.resume_with(plan, settings).await
+        self.go_on(stores, plan, settings).await
     }
 
-    /// The same into the report of the run before, which it goes on with.
+    /// Applies into the report of the run before, which it goes on with.
     pub async fn resume_with(&mut self, plan: &Plan, settings: Settings) -> Run {
+        let stores = HashMap::from([("default".to_owned(), Arc::new(self.s3().await))]);
+        self.go_on(stores, plan, settings).await
+    }
+
+    async fn go_on<S: Store>(&mut self, stores: HashMap<String, Arc<S>>, plan: &Plan, settings: Settings) -> Run {
         let (path, id) = (self.folder.path().join(format!("{}.csv", self.runs)), format!("run{}", self.runs));
         let record = Arc::new(Record::open(&path, &digest_text(&plan.footer.digest), || id).unwrap());
         let heard = Arc::new(Heard::default());
