@@ -1,7 +1,7 @@
 //! An S3 server that does as little as it can, so that a benchmark on one machine measures the client and not the server.
 //!
-//! It answers for buckets, small objects and listings, honours preconditions, and keeps everything but the bytes. It
-//! never looks at signatures, never speaks multipart, and must never hold anything that somebody wants back.
+//! It answers for buckets, objects in one piece or in parts, and listings, honours preconditions, and keeps everything
+//! but the bytes. It never looks at signatures, and must never hold anything that somebody wants back.
 //!
 //!     cargo run --release --example null_server -- 127.0.0.1:9000
 //!
@@ -9,6 +9,8 @@
 
 // It is a program for a developer's terminal.
 #![allow(clippy::print_stderr)]
+
+mod multipart;
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
@@ -57,6 +59,7 @@ type Objects = BTreeMap<String, Kept>;
 #[derive(Default)]
 struct Bucket {
     objects: Objects,
+    uploads: multipart::Uploads,
     /// Answers to what was asked of the bucket since its last write, by query: a second client pays for none of them.
     pages: HashMap<String, Bytes>,
 }
@@ -77,6 +80,9 @@ impl Bucket {
         page
     }
 }
+
+/// A larger body is neither put together nor hashed.
+const LARGE_BYTES: u64 = 1 << 20;
 
 type Buckets = Arc<Mutex<HashMap<String, Bucket>>>;
 
@@ -104,16 +110,32 @@ async fn answer(buckets: Buckets, request: Request<Incoming>) -> Result<Answer, 
     let path = decode(head.uri.path().trim_start_matches('/'));
     let (bucket, key) = path.split_once('/').unwrap_or((&path, ""));
     let query = head.uri.query().unwrap_or("");
+    let is_object = head.method == Method::PUT && !key.is_empty();
+    let large = is_object && body.size_hint().lower() > LARGE_BYTES;
     // The body is read to its end whatever the answer: the connection is kept.
+    let mut size = 0;
     let body = if body.is_end_stream() {
+        Bytes::new()
+    } else if large {
+        let Some(read) = multipart::drain(body).await else {
+            return Ok(error(StatusCode::BAD_REQUEST, "IncompleteBody"));
+        };
+        size = read;
         Bytes::new()
     } else {
         let Ok(body) = body.collect().await else { return Ok(error(StatusCode::BAD_REQUEST, "IncompleteBody")) };
         body.to_bytes()
     };
+    let size = if large { size } else { body.len() };
+    let in_parts = !key.is_empty() && !query.is_empty() && multipart::is_meant(&head.method, &self::query(query));
     // Before the lock: hashing is most of a PUT.
-    let is_object = head.method == Method::PUT && !key.is_empty();
-    let etag = if is_object { quoted(&hex::encode(Md5::digest(&body))) } else { String::new() };
+    let etag = if large {
+        quoted(&hex::encode(multipart::told(&head.headers)))
+    } else if is_object && !in_parts {
+        quoted(&hex::encode(Md5::digest(&body)))
+    } else {
+        String::new()
+    };
     let mut buckets = buckets.lock().unwrap_or_else(PoisonError::into_inner);
     if bucket.is_empty() {
         return Ok(names(&buckets));
@@ -124,14 +146,21 @@ async fn answer(buckets: Buckets, request: Request<Incoming>) -> Result<Answer, 
         return Ok(if query == "preload" { preload(&mut found.objects, &body) } else { Response::default() });
     }
     let Some(found) = buckets.get_mut(bucket) else { return Ok(error(StatusCode::NOT_FOUND, "NoSuchBucket")) };
-    if matches!(head.method, Method::PUT | Method::DELETE) && !found.pages.is_empty() {
+    if matches!(head.method, Method::PUT | Method::POST | Method::DELETE) && !found.pages.is_empty() {
         found.pages.clear();
     }
-    let objects = &mut found.objects;
+    if head.method == Method::GET && key.is_empty() {
+        return Ok(xml(found.page(bucket, query)));
+    }
+    let Bucket { objects, uploads, .. } = found;
+    if in_parts {
+        let query = self::query(query);
+        return Ok(multipart::answer((uploads, objects), &head.method, key, &query, head.headers, size));
+    }
     Ok(match (&head.method, key) {
         (&Method::HEAD, "") => Response::default(),
-        (&Method::GET, "") => xml(found.page(bucket, query)),
-        (&Method::PUT, _) => put(objects, key, head.headers, body.len(), etag),
+
+        (&Method::PUT, _) => put(objects, key, head.headers, size, etag),
         (&Method::HEAD, _) => look(objects, key),
         (&Method::DELETE, _) => {
             objects.remove(key);
@@ -141,24 +170,42 @@ async fn answer(buckets: Buckets, request: Request<Incoming>) -> Result<Answer, 
     })
 }
 
-fn put(objects: &mut Objects, key: &str, mut headers: HeaderMap, size: usize, etag: String) -> Answer {
+fn put(objects: &mut Objects, key: &str, headers: HeaderMap, size: usize, etag: String) -> Answer {
     if headers.get("content-encoding").is_some_and(|v| v.as_bytes().starts_with(b"aws-chunked")) {
         return error(StatusCode::NOT_IMPLEMENTED, "NotImplemented");
     }
-    let there = objects.get(key);
-    if headers.contains_key(IF_NONE_MATCH) && there.is_some() {
-        return error(StatusCode::PRECONDITION_FAILED, "PreconditionFailed");
+    if let Some(refused) = refusal(objects, key, &headers) {
+        return refused;
     }
-    if let Some(wanted) = headers.get(IF_MATCH) {
-        match there {
-            None => return error(StatusCode::NOT_FOUND, "NoSuchKey"),
-            Some(kept) if kept.etag.as_bytes() != wanted.as_bytes() => {
-                return error(StatusCode::PRECONDITION_FAILED, "PreconditionFailed");
-            }
-            Some(_) => {}
+    match keep(objects, key, headers, size, etag) {
+        Some(etag) => {
+            let mut answer = Response::new(Full::default());
+            answer.headers_mut().insert(ETAG, etag);
+            answer
         }
+        None => error(StatusCode::INTERNAL_SERVER_ERROR, "InternalError"),
     }
-    let Some(modified) = Modified::now() else { return error(StatusCode::INTERNAL_SERVER_ERROR, "InternalError") };
+}
+
+/// What a request's conditions say against it.
+fn refusal(objects: &Objects, key: &str, conditions: &HeaderMap) -> Option<Answer> {
+    let there = objects.get(key);
+    if conditions.contains_key(IF_NONE_MATCH) && there.is_some() {
+        return Some(error(StatusCode::PRECONDITION_FAILED, "PreconditionFailed"));
+    }
+    let wanted = conditions.get(IF_MATCH)?;
+    match there {
+        None => Some(error(StatusCode::NOT_FOUND, "NoSuchKey")),
+        Some(kept) if kept.etag.as_bytes() != wanted.as_bytes() => {
+            Some(error(StatusCode::PRECONDITION_FAILED, "PreconditionFailed"))
+        }
+        Some(_) => None,
+    }
+}
+
+/// Stores everything but the bytes, and gives the ETag as it is told.
+fn keep(objects: &mut Objects, key: &str, mut headers: HeaderMap, size: usize, etag: String) -> Option<HeaderValue> {
+    let modified = Modified::now()?;
     let is_kept = |name: &HeaderName| {
         ["x-amz-meta-", "x-amz-checksum-", "content-type"].iter().any(|start| name.as_str().starts_with(start))
     };
@@ -166,10 +213,9 @@ fn put(objects: &mut Objects, key: &str, mut headers: HeaderMap, size: usize, et
     for name in others {
         headers.remove(name);
     }
-    let mut answer = Response::new(Full::default());
-    set(&mut answer, ETAG, &etag);
+    let told = HeaderValue::from_str(&etag).ok()?;
     objects.insert(key.to_owned(), Kept { size, etag, modified, headers: Some(Box::new(headers)) });
-    answer
+    Some(told)
 }
 
 /// A line `key size md5` for each object. The key may have spaces in it.
