@@ -22,6 +22,7 @@ use aws_sdk_s3::config::{
 use aws_smithy_http_client::{ConnectorBuilder, proxy::ProxyConfig, tls};
 use aws_types::service_config::ServiceConfigKey;
 
+use super::place::{Place, SigV4};
 use super::translate::chain;
 use crate::model::target::{Addressing, Target, TargetSpec};
 
@@ -173,6 +174,8 @@ pub(super) async fn clients(target: &Target, keys: Keys) -> Result<Clients, Conn
         .credentials_provider(credentials(target, keys).await?)
         .http_client(http_client(&target.endpoint))
         .force_path_style(target.addressing == Addressing::Path)
+        .endpoint_resolver(Place::of(&target.bucket))
+        .auth_scheme_resolver(SigV4)
         // Every write supplies its own SHA-256; nothing is to be added to it.
         .request_checksum_calculation(RequestChecksumCalculation::WhenRequired)
         .response_checksum_validation(ResponseChecksumValidation::WhenRequired)

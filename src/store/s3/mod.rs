@@ -7,6 +7,7 @@ mod body;
 mod classify;
 mod connect;
 mod page;
+mod place;
 mod probe;
 mod toll;
 mod translate;
