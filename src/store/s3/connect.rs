@@ -239,17 +239,24 @@ async fn credentials(target: &Target, keys: Keys) -> Result<SharedCredentialsPro
 }
 
 fn http_client(endpoint: &str) -> SharedHttpClient {
-    let proxy = if is_loopback(endpoint) { ProxyConfig::disabled() } else { ProxyConfig::from_env() };
+    let loopback = is_loopback(endpoint);
+    // A proxy may want TLS even where the endpoint does not; reading the system's roots takes ten milliseconds.
+    let plain = loopback && endpoint.starts_with("http:");
+    let proxy = if loopback { ProxyConfig::disabled() } else { ProxyConfig::from_env() };
     aws_smithy_http_client::Builder::new().pool_idle_timeout(IDLE_LIMIT).build_with_connector_fn(
         move |settings, components| {
-            let mut connector = ConnectorBuilder::default()
-                .tls_provider(tls::Provider::Rustls(tls::rustls_provider::CryptoMode::AwsLc));
+            let mut connector = ConnectorBuilder::default();
             connector.set_connector_settings(settings.cloned());
             connector.set_proxy_config(Some(proxy.clone()));
             if let Some(components) = components {
                 connector.set_sleep_impl(components.sleep_impl());
             }
-            connector.build()
+            if plain {
+                connector.build_http()
+            } else {
+                let provider = tls::Provider::Rustls(tls::rustls_provider::CryptoMode::AwsLc);
+                connector.tls_provider(provider).build()
+            }
         },
     )
 }
