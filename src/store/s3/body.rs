@@ -1,8 +1,10 @@
 //! The bytes on their way out: hashed as they go, and never whole on the wire unless they are what was reviewed.
 
 use std::collections::VecDeque;
+use std::fmt;
 use std::fs::File;
 use std::io::{Read as _, Seek as _, SeekFrom};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -20,6 +22,9 @@ use crate::model::part::MIB;
 use crate::model::write::{Cause, Object, PutError, Refusal};
 use crate::store::{Body, PartContent};
 
+/// A file of this size or less is read where it is wanted, if that waits for no disk: a hop to another thread and back
+/// costs several times what the read does.
+const INLINE_MAX_BYTES: u64 = 64 << 10;
 /// A file of this size or less is read and hashed whole before anything is sent.
 const WHOLE_MAX_BYTES: u64 = MIB;
 /// What one read of a larger file takes, and one frame of any body carries.
@@ -100,11 +105,16 @@ pub(super) async fn ready(object: &Object, body: Body, sent: Sent) -> Result<Out
             Ok(whole(bytes, sent))
         }
         Body::File(path) if size <= WHOLE_MAX_BYTES => {
+            if size <= INLINE_MAX_BYTES
+                && let Some(bytes) = at_hand(&open(&path, size)?, size)
+            {
+                return Ok(whole(proven(bytes, size, expected, path.display())?, sent));
+            }
             let bytes = blocking(move || {
                 let mut bytes = Vec::with_capacity(usize::try_from(size).unwrap_or(0) + 1);
                 let mut file = open(&path, size)?.take(size + 1);
                 file.read_to_end(&mut bytes).map_err(|error| unreadable(&path, &error))?;
-                proven(bytes.into(), size, expected, &path.display().to_string())
+                proven(bytes.into(), size, expected, path.display())
             })
             .await?;
             Ok(whole(bytes, sent))
@@ -268,8 +278,28 @@ fn pump(piece: Piece, expected: Sha256, to: &mpsc::Sender<Chunk>) {
     }
 }
 
+/// What the page cache has of a file, where it has all of it: the plan, or its check, has mostly just read it.
+#[cfg(target_os = "linux")]
+fn at_hand(file: &File, size: u64) -> Option<Bytes> {
+    let mut bytes = vec![0; usize::try_from(size).ok()? + 1];
+    let read =
+        rustix::io::preadv2(file, &mut [std::io::IoSliceMut::new(&mut bytes)], 0, rustix::io::ReadWriteFlags::NOWAIT);
+    // Less may be there than the file has, and a file system may know no NOWAIT: then it is read the long way.
+    let read = read.ok().filter(|read| *read as u64 == size)?;
+    bytes.truncate(read);
+    Some(bytes.into())
+}
+
+#[cfg(not(target_os = "linux"))]
+fn at_hand(_: &File, _: u64) -> Option<Bytes> {
+    None
+}
+
 fn open(path: &Path, size: u64) -> Result<File, PutError> {
-    let file = File::open(path).map_err(|error| unreadable(path, &error))?;
+    // Should the path have become a FIFO, this does not wait for its writer, and the look turns it away.
+    let nonblock = rustix::fs::OFlags::NONBLOCK.bits().cast_signed();
+    let file =
+        File::options().read(true).custom_flags(nonblock).open(path).map_err(|error| unreadable(path, &error))?;
     let meta = file.metadata().map_err(|error| unreadable(path, &error))?;
     if !meta.is_file() {
         return Err(PutError::Refused(
@@ -280,11 +310,11 @@ fn open(path: &Path, size: u64) -> Result<File, PutError> {
     if meta.len() == size { Ok(file) } else { Err(changed(&path.display().to_string())) }
 }
 
-fn proven(bytes: Bytes, size: u64, expected: Sha256, what: &str) -> Result<Bytes, PutError> {
+fn proven(bytes: Bytes, size: u64, expected: Sha256, what: impl fmt::Display) -> Result<Bytes, PutError> {
     if bytes.len() as u64 == size && Sha256(sha2::Sha256::digest(&bytes).into()) == expected {
         Ok(bytes)
     } else {
-        Err(changed(what))
+        Err(changed(&what.to_string()))
     }
 }
 
@@ -312,4 +342,52 @@ fn unreadable(path: &Path, error: &std::io::Error) -> PutError {
 
 fn cause(code: &str, message: String) -> Cause {
     Cause { code: code.to_owned(), message, ..Cause::default() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::entry::{Key, Properties};
+    use crate::model::write::WriteId;
+
+    fn object(size: u64, content: &[u8]) -> Object {
+        Object {
+            key: Key::new("k"),
+            size,
+            checksum: Checksum::Full(Sha256(sha2::Sha256::digest(content).into())),
+            properties: Arc::new(Properties::default()),
+            write_id: WriteId::new("run", 1),
+        }
+    }
+
+    async fn ready_of(path: &Path, object: &Object) -> Result<Bytes, PutError> {
+        let body = Body::File(path.to_owned());
+        let ready = ready(object, body, Arc::new(|_| ())).await?;
+        Ok(ready.stream.collect().await.unwrap().into_bytes())
+    }
+
+    #[tokio::test]
+    async fn a_small_file_is_sent_whole_or_turned_away_whatever_its_size() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("f");
+        for size in [0, 1, 4096, INLINE_MAX_BYTES, INLINE_MAX_BYTES + 1] {
+            let content = vec![7; usize::try_from(size).unwrap()];
+            std::fs::write(&path, &content).unwrap();
+            assert_eq!(ready_of(&path, &object(size, &content)).await.unwrap(), content, "{size}");
+            for planned in [object(size, b"other"), object(size + 1, &content), object(size.saturating_sub(1), b"x")] {
+                let refused = ready_of(&path, &planned).await;
+                assert!(matches!(refused, Err(PutError::Refused(Refusal::SourceChanged, _))), "{size}: {refused:?}");
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn what_became_a_fifo_is_turned_away_and_not_waited_for() {
+        use rustix::fs::{CWD, FileType, Mode, mknodat};
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("pipe");
+        mknodat(CWD, &path, FileType::Fifo, Mode::from_raw_mode(0o600), 0).unwrap();
+        let refused = ready_of(&path, &object(0, b"")).await;
+        assert!(matches!(refused, Err(PutError::Refused(Refusal::Source, _))), "{refused:?}");
+    }
 }
