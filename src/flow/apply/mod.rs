@@ -475,7 +475,8 @@ async fn write_to_one<S: Store, L: Ledger>(run: &Arc<Run<S, L>>, steps: Vec<Step
             let Some(step) = steps.next() else { break };
             let doubted = in_doubt.contains(&step.n);
             let (task_run, task_step) = (Arc::clone(run), step.clone());
-            let task = under_way.spawn(async move { write::write(&task_run, &task_step, doubted).await });
+            // Boxed: a task is moved several times before it is first polled, and a write holds a whole request.
+            let task = under_way.spawn(Box::pin(async move { write::write(&task_run, &task_step, doubted).await }));
             steps_by_task.insert(task.id(), step);
         }
         let row = match under_way.join_next_with_id().await {
