@@ -9,8 +9,11 @@ mod busy;
 mod check_first;
 mod counted;
 mod create;
+#[path = "../promise/dying.rs"]
+mod dying;
 mod multipart;
 mod replace;
+mod seeded;
 mod server;
 mod stages;
 #[path = "../support/mod.rs"]

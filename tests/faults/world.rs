@@ -25,6 +25,7 @@ use noclobber::sandbox::{Fault, Kind, Options, Sandbox, serve};
 use noclobber::store::Store;
 use noclobber::store::s3::{Keys, S3};
 
+use crate::dying::{Death, Dying};
 use crate::support::{REGION, Server, Stranger};
 
 pub const BUCKET: &str = "a-bucket";
@@ -276,6 +277,34 @@ impl World {
         Run { rows, end, warnings, notes, hits }
     }
 
+    /// One attempt of several at the same report, in whatever weather there is. `None` where the process died.
+    pub async fn attempt(&mut self, plan: &Plan, death: Death) -> Option<Run> {
+        let path = self.folder.path().join("report.csv");
+        let record = Arc::new(Record::open(&path, &digest_text(&plan.footer.digest), || "run".to_owned()).unwrap());
+        let store = Arc::new(Dying::new(Arc::into_inner(self.store().await).unwrap(), death));
+        let stores = HashMap::from([("default".to_owned(), Arc::clone(&store))]);
+        let heard = Arc::new(Heard::default());
+        let settings = Settings { partial: true, concurrency: 2, ..self.settings() };
+        let (ledger, watch) = (Arc::clone(&record), Arc::clone(&heard) as Arc<_>);
+        let applied = tokio::select! {
+            biased;
+            () = store.died() => None,
+            applied = apply::apply(plan, stores, ledger, settings, watch, Cancel::default()) => Some(applied),
+        };
+        let Some(Applied { end, .. }) = applied else {
+            // What was dropped is aborted where it stood, like a process that is killed.
+            let left = Arc::downgrade(&record);
+            drop(record);
+            while left.strong_count() > 0 {
+                tokio::task::yield_now().await;
+            }
+            return None;
+        };
+        let rows = Arc::into_inner(record).unwrap().finish(plan.footer.counts.steps()).unwrap();
+        let warnings = std::mem::take(&mut *heard.0.lock().unwrap());
+        Some(Run { rows, end, warnings, hits: self.sandbox.faults().hits() })
+    }
+
     /// Plans, lets the fault loose, applies, and compares.
     pub async fn run(&mut self, arm: impl FnOnce(&Self)) -> Run {
         let plan = self.plan().await;
@@ -310,6 +339,16 @@ impl World {
     /// No row claims a write that did not happen, no write lacks a row, nothing is buried but what the plan names, what
     /// is stored is what was reviewed, and no upload is left open but those that a warning names.
     pub async fn hold_the_promise(&self, plan: &Plan, run: &Run) {
+        self.hold_the_rows(plan, run).await;
+        let open = self.stranger.client.list_multipart_uploads().bucket(BUCKET).send().await.unwrap();
+        for upload in open.uploads() {
+            let key = upload.key().unwrap();
+            assert!(run.warnings.iter().any(|text| text.contains(key)), "{upload:?} is open, and nobody said so");
+        }
+    }
+
+    /// The same but for the uploads.
+    pub async fn hold_the_rows(&self, plan: &Plan, run: &Run) {
         assert_eq!(run.rows.len(), plan.steps.len(), "one row a step");
         for (step, row) in plan.steps.iter().zip(&run.rows) {
             let history = self.history(step.key.as_str()).await;
@@ -337,11 +376,6 @@ impl World {
                 | Outcome::Failed
                 | Outcome::NotAttempted => assert!(ours.is_empty(), "a write happened{case}"),
             }
-        }
-        let open = self.stranger.client.list_multipart_uploads().bucket(BUCKET).send().await.unwrap();
-        for upload in open.uploads() {
-            let key = upload.key().unwrap();
-            assert!(run.warnings.iter().any(|text| text.contains(key)), "{upload:?} is open, and nobody said so");
         }
     }
 

@@ -40,6 +40,8 @@ impl<S: Store> Dying<S> {
         self.dead.notified().await;
     }
 
+    // Not every world counts them.
+    #[allow(dead_code)]
     pub fn unnamed(&self) -> u64 {
         self.unnamed.load(Ordering::Relaxed)
     }
