@@ -103,7 +103,7 @@ async fn live(seed: u64) -> Vec<Outcome> {
         let name = format!("f{at}");
         let mut content: Vec<u8> = (0..100 + 31 * at).map(|n| u8::try_from((n * 7 + at) % 251).unwrap()).collect();
         // Two parts and more cost their bytes, so they are few.
-        let is_large = at == 0 && seed % 8 == 0;
+        let is_large = at == 0 && seed.is_multiple_of(8);
         if is_large {
             content.resize(PART_BYTES + 7, b'.');
         }
