@@ -71,6 +71,13 @@ struct Heard {
     notes: Mutex<Vec<String>>,
 }
 
+impl Heard {
+    /// What was said, warnings first.
+    fn take(&self) -> [Vec<String>; 2] {
+        [&self.warnings, &self.notes].map(|said| std::mem::take(&mut *said.lock().unwrap()))
+    }
+}
+
 impl Watch for Heard {
     fn tell(&self, event: Event<'_>) {
         let (to, text) = match event {
@@ -273,7 +280,7 @@ impl World {
         assert_eq!(tally.rows(), rows.len() as u64);
         let hits = self.sandbox.faults().hits();
         self.sandbox.faults().clear();
-        let [warnings, notes] = [&heard.warnings, &heard.notes].map(|said| std::mem::take(&mut *said.lock().unwrap()));
+        let [warnings, notes] = heard.take();
         Run { rows, end, warnings, notes, hits }
     }
 
@@ -281,7 +288,7 @@ impl World {
     pub async fn attempt(&mut self, plan: &Plan, death: Death) -> Option<Run> {
         let path = self.folder.path().join("report.csv");
         let record = Arc::new(Record::open(&path, &digest_text(&plan.footer.digest), || "run".to_owned()).unwrap());
-        let store = Arc::new(Dying::new(Arc::into_inner(self.store().await).unwrap(), death));
+        let store = Arc::new(Dying::new(self.s3().await, death));
         let stores = HashMap::from([("default".to_owned(), Arc::clone(&store))]);
         let heard = Arc::new(Heard::default());
         let settings = Settings { partial: true, concurrency: 2, ..self.settings() };
@@ -301,8 +308,8 @@ impl World {
             return None;
         };
         let rows = Arc::into_inner(record).unwrap().finish(plan.footer.counts.steps()).unwrap();
-        let warnings = std::mem::take(&mut *heard.0.lock().unwrap());
-        Some(Run { rows, end, warnings, hits: self.sandbox.faults().hits() })
+        let [warnings, notes] = heard.take();
+        Some(Run { rows, end, warnings, notes, hits: self.sandbox.faults().hits() })
     }
 
     /// Plans, lets the fault loose, applies, and compares.
