@@ -123,6 +123,8 @@ async fn seaweedfs_keeps_the_contract() {
     let quirks = Quirks {
         racing_completes_all_win: true,
         hides_put_checksums: true,
+        hides_part_checksums: true,
+        lists_upload_keys_raw: true,
         // Answers 500 unless it was given a key.
         loses_properties: &["sse"],
         mangles_keys: &["back\\slash", "double//slash"],

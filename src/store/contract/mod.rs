@@ -53,6 +53,10 @@ pub struct Quirks {
     pub loses_tags: bool,
     /// HEAD does not tell these properties.
     pub loses_properties: &'static [&'static str],
+    /// ListParts does not tell the parts' SHA-256.
+    pub hides_part_checksums: bool,
+    /// ListMultipartUploads says that its keys are encoded, and leaves a `+` as it is.
+    pub lists_upload_keys_raw: bool,
     /// The answer to ListParts cannot be read.
     pub tells_no_parts: bool,
     /// A part for an upload that was aborted is answered with 500.

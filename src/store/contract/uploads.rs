@@ -209,7 +209,8 @@ impl<S: Store + Clone> Case<'_, S> {
         let sizes = [PART_BYTES, 1000];
         let sent: Vec<_> = taken.iter().zip(sizes).map(|(part, size)| (part.number, size, part.etag.clone())).collect();
         ensure!(seen == sent, "told {seen:?}, sent {sent:?}");
-        ensure!(held.iter().map(|part| part.sha256).eq(taken.iter().map(|part| Some(part.sha256))), "told {held:?}");
+        let digest = |part: &PartTaken| (!self.quirks.hides_part_checksums).then_some(part.sha256);
+        ensure!(held.iter().map(|part| part.sha256).eq(taken.iter().map(digest)), "told {held:?}");
         let answer = self.store.complete(&object, &upload, &taken, &Expect::Absent).await;
         answer.map_err(|error| format!("complete: {error:?}"))?;
         ensure!(told(&upload).await?.is_none(), "a completed upload still has parts");
@@ -248,7 +249,8 @@ impl<S: Store + Clone> Case<'_, S> {
 
     pub(super) async fn open_uploads_are_listed_by_prefix_and_no_others(&self) -> Held {
         let mut begun = Vec::new();
-        for name in ["in/a", "in/a", "in/b +&\u{fc}", "out/c"] {
+        let odd = if self.quirks.lists_upload_keys_raw { "in/b &\u{fc}" } else { "in/b +&\u{fc}" };
+        for name in ["in/a", "in/a", odd, "out/c"] {
             let object = in_parts(&self.key(name), b"planned", "run-1");
             let upload = self.store.create_upload(&object).await.map_err(|error| format!("create: {error:?}"))?;
             begun.push((object.key, upload));
