@@ -326,9 +326,13 @@ mod tests {
         let key = "|`<".repeat(40_000);
         let long = |n| Row { key: key.clone(), run_id: format!("{key}{n}"), ..samples::row(n, Outcome::Failed) };
         let rows: Vec<_> = (1..9).map(long).collect();
-        let page = render(&rows);
-        assert!(page.len() < LIMIT_BYTES);
-        assert!(page.contains("**Cut: 8 of these 8 rows"));
+        for level in [Level::All, Level::Problems] {
+            for state in [State::Finished, State::Unfinished] {
+                let page = super::render(&Report { rows: rows.clone(), state }, level);
+                assert!(page.len() < LIMIT_BYTES);
+                assert!(page.contains("**Cut: 8 of these 8 rows"));
+            }
+        }
     }
 
     #[test]

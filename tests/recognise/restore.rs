@@ -1,5 +1,6 @@
 //! What a report says of getting the old version back is true: the AWS CLI does it, and loses to whoever wrote since.
 
+use std::fmt::Write as _;
 use std::process::Output;
 
 use noclobber::model::row::Outcome;
@@ -21,7 +22,7 @@ async fn the_commands_of_a_report_bring_back_what_was_replaced_unless_somebody_w
     for (n, key) in KEYS.iter().enumerate() {
         scene.write(&format!("f{n}"), format!("new {n}"));
         scene.stranger.put(key, format!("old {n}")).await;
-        entries += &format!("  - {{ source: f{n}, key: {} }}\n", serde_json::to_string(key).unwrap());
+        writeln!(entries, "  - {{ source: f{n}, key: {} }}", serde_json::to_string(key).unwrap()).unwrap();
     }
     scene.manifest("overwrite: if-changed", &entries);
     scene.noclobber(&["plan", "m.yaml", "-o", "plan.jsonl"]).exits(0);
