@@ -1,5 +1,7 @@
 //! What a run leaves beside its report, however it ends: a summary, and metrics for the alarm that watches over it.
 
+use std::fs::File;
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -16,6 +18,9 @@ use super::apply::{Finished, conclude};
 use super::out::Out;
 use super::plan::TOOL;
 use super::{Ended, Failure, place};
+
+/// No metrics of ours are longer; of what is, the beginning tells that it is not ours.
+const OURS_BYTES: u64 = 1 << 20;
 
 /// A run that is under way, and where it is to be told.
 pub(super) struct After {
@@ -68,14 +73,15 @@ impl After {
         let Some(path) = &self.metrics else { return };
         let manifest = self.manifest.or_else(|| plan.map(|plan| named(&plan.header.manifests)));
         let ended_at_ms = u64::try_from(Timestamp::now().as_millisecond()).unwrap_or_default();
-        let before = match std::fs::read(path) {
-            Ok(before) => before,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Vec::new(),
+        let mut before = Vec::new();
+        match File::open(path).and_then(|file| file.take(OURS_BYTES).read_to_end(&mut before)) {
+            Ok(_) => {}
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
             Err(error) => {
                 out.warning(&format!("--metrics {}: {error}; no metrics are written", path.display()));
                 return;
             }
-        };
+        }
         let ran = metrics::Ran { manifest, tally, took_ms, ended_at_ms, exit };
         let Written { text, trouble } = metrics::write(&before, &ran);
         if let Some(trouble) = trouble {

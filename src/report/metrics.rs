@@ -9,6 +9,7 @@ use std::fmt::Write as _;
 
 use crate::model::exit::Exit;
 use crate::model::row::{Outcome, Tally};
+use crate::model::text::escape;
 
 /// How every file begins.
 pub const MARK: &str = "# Written by noclobber, whole, at the end of each run.\n";
@@ -60,6 +61,7 @@ pub fn write(before: &[u8], ran: &Ran) -> Written {
         }
         Old::Ours(before) => match (&before.manifest, &ran.manifest) {
             (Some(theirs), Some(ours)) if theirs != ours => {
+                let (theirs, ours) = (escape(theirs), escape(ours));
                 let trouble = format!("told of {theirs}, and now tells of {ours}: give each job a file of its own");
                 (Before::default(), Some(trouble))
             }

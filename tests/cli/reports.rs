@@ -126,28 +126,28 @@ fn a_summary_tells_of_a_run_whatever_became_of_it() {
     insta::assert_snapshot!(crate::session::redact(&told, session.folder.path()));
 }
 
-fn value(metrics: &str, name: &str) -> f64 {
+fn value(metrics: &str, name: &str) -> String {
     let found: Vec<_> = metrics.lines().filter(|line| line.starts_with(name)).collect();
     let [line] = found[..] else { panic!("{name}: {metrics}") };
-    line.rsplit_once(' ').unwrap().1.parse().unwrap()
+    line.rsplit_once(' ').unwrap().1.to_owned()
 }
 
 #[test]
 fn metrics_are_written_however_a_run_ends_and_keep_what_outlives_it() {
     let session = Session::new();
-    let metrics = |command: &str, exit: i32, runs: f64| {
+    let metrics = |command: &str, exit: i32, runs: u64| {
         let output = session.output(&format!("{command} --metrics m.prom"));
         assert_eq!(output.status.code(), Some(exit), "{command}: {output:?}");
         let metrics = session.read("m.prom");
-        assert_eq!(value(&metrics, "noclobber_last_exit_code{"), f64::from(exit), "{command}");
-        assert_eq!(value(&metrics, "noclobber_runs_total{"), runs, "{command}");
+        assert_eq!(value(&metrics, "noclobber_last_exit_code{"), exit.to_string(), "{command}");
+        assert_eq!(value(&metrics, "noclobber_runs_total{"), runs.to_string(), "{command}");
         assert_eq!(metrics.matches("noclobber_rows{manifest=\"m.yaml\",outcome=").count(), 11, "{command}");
         metrics
     };
     let run = "run m.yaml --date 2026-01-31 --sandbox s --out runs";
-    let first = metrics(run, 0, 1.0);
-    assert_eq!(value(&first, "noclobber_rows{manifest=\"m.yaml\",outcome=\"created\"}"), 2.0);
-    assert_eq!(value(&first, "noclobber_uploaded_bytes{"), 4.0);
+    let first = metrics(run, 0, 1);
+    assert_eq!(value(&first, "noclobber_rows{manifest=\"m.yaml\",outcome=\"created\"}"), "2");
+    assert_eq!(value(&first, "noclobber_uploaded_bytes{"), "4");
     let mode = std::fs::metadata(session.path("m.prom")).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o644);
     let success = value(&first, "noclobber_last_success_timestamp_seconds{");
@@ -155,14 +155,14 @@ fn metrics_are_written_however_a_run_ends_and_keep_what_outlives_it() {
 
     // Refused; no sandbox where its plan needs one; a plan that cannot be read; a manifest that is none.
     session.write("out/a.txt", "other\n");
-    metrics(run, 3, 2.0);
+    metrics(run, 3, 2);
     session.output("plan m.yaml --date 2026-01-31 --sandbox s -o plan.jsonl");
-    metrics("apply plan.jsonl --sandbox s", 3, 3.0);
-    metrics("apply plan.jsonl", 64, 4.0);
+    metrics("apply plan.jsonl --sandbox s", 3, 3);
+    metrics("apply plan.jsonl", 64, 4);
     session.write("torn.jsonl", "{\"noclobber_plan\":1");
-    metrics("apply torn.jsonl --sandbox s", 65, 5.0);
+    metrics("apply torn.jsonl --sandbox s", 65, 5);
     session.write("m.yaml", "version: 1\n");
-    let last = metrics(run, 65, 6.0);
+    let last = metrics(run, 65, 6);
     assert_eq!(value(&last, "noclobber_last_success_timestamp_seconds{"), success);
     assert!(last.lines().filter(|line| line.starts_with("noclobber_rows{")).all(|line| line.ends_with(" 0")));
     let left: Vec<_> = std::fs::read_dir(session.folder.path()).unwrap().map(|e| e.unwrap().file_name()).collect();
@@ -182,5 +182,5 @@ fn metrics_that_cannot_be_written_are_told_and_fail_no_run() {
         .run(&format!("{run} --metrics out"));
     insta::assert_snapshot!(session.told());
     assert_eq!(session.read("node.prom"), "node_up 1\n");
-    assert_eq!(value(&session.read("damaged.prom"), "noclobber_runs_total{"), 1.0);
+    assert_eq!(value(&session.read("damaged.prom"), "noclobber_runs_total{"), "1");
 }
