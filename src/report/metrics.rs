@@ -224,7 +224,7 @@ mod tests {
         }
         let good = text("", &ran(Exit::Done, 1_000));
         let damaged = [
-            good[..good.len() / 3].as_bytes().to_vec(),
+            good.as_bytes()[..good.len() / 3].to_vec(),
             good.replace(" 1\n", " one\n").into_bytes(),
             [good.as_bytes(), b"\xff"].concat(),
             (good.clone() + &good).into_bytes(),

@@ -182,7 +182,7 @@ mod tests {
         (header, Footer { counts, digest: Sha256([0xab; 32]) })
     }
 
-    fn ran<'a>(plan: &'a (Header, Footer)) -> Ran<'a> {
+    fn ran(plan: &(Header, Footer)) -> Ran<'_> {
         Ran {
             tool: "noclobber 0.1.0",
             plan: Some((&plan.0, &plan.1)),
