@@ -66,7 +66,7 @@ entries:
 
 def noclobber(options, keys, folder):
     binary = options.binary
-    threads = ["--concurrency", str(options.concurrency)]
+    threads = [] if options.job == "large" else ["--concurrency", str(options.concurrency)]
     # A file that is uploaded is new: no digest of it is known from a run before.
     cold = {**keys, "XDG_CACHE_HOME": str(folder / "cold")}
 
@@ -97,7 +97,8 @@ def all_unchanged(run, files):
 
 def s5cmd(options, keys, folder):
     binary = next(VENV.glob("lib/python*/site-packages/s5cmd/bin/s5cmd"))
-    base = [binary, "--endpoint-url", options.endpoint, "--numworkers", str(options.concurrency)]
+    endpoint = [binary, "--endpoint-url", options.endpoint]
+    base = endpoint if options.job == "large" else [*endpoint, "--numworkers", str(options.concurrency)]
 
     def to(prefix):
         return f"s3://{BUCKET}/{prefix}/"
@@ -116,7 +117,7 @@ def s5cmd(options, keys, folder):
 
     # As many parts in flight as noclobber's pool holds, and of its size.
     def tuned(prefix):
-        return [*base, "cp", "--part-size", "16", "--concurrency", "8", "data/", to(prefix)]
+        return [*endpoint, "cp", "--part-size", "16", "--concurrency", "8", "data/", to(prefix)]
 
     # It compares size and time, never content: cheaper, and not the same question.
     def look(prefix):
@@ -145,7 +146,8 @@ def rclone(options, keys, _folder):
         "RCLONE_S3_ENDPOINT": options.endpoint,
         "RCLONE_S3_NO_CHECK_BUCKET": "true",
     }
-    base = ["--transfers", str(options.concurrency), "--checkers", str(options.concurrency)]
+    threads = ["--transfers", str(options.concurrency), "--checkers", str(options.concurrency)]
+    base = [] if options.job == "large" else threads
 
     def upload(prefix):
         return [binary, "copy", "--checksum", *base, "data", f":s3:{BUCKET}/{prefix}"]
