@@ -1,7 +1,8 @@
 //! The promise, over a bucket that fails on purpose and a stranger who writes beside us: thousands of seeds, each a
 //! small world of its own. A failing seed is printed with the faults that it met. Half of the files go in parts.
 //!
-//! `NOCLOBBER_SEEDS=20000 cargo nextest run --release --test promise` runs so many of each law.
+//! `TMPDIR=/dev/shm NOCLOBBER_SEEDS=20000 cargo nextest run --release --test promise` runs so many of each law; on a disk
+//! they wait for it most of the time.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stderr)]
 
