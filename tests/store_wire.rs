@@ -340,6 +340,17 @@ async fn a_complete_that_fails_inside_a_200_is_an_error() {
 }
 
 #[tokio::test]
+async fn a_put_of_which_other_content_was_stored_is_not_a_yes() {
+    for (stored, yes) in [(b"bytes", true), (b"other", false)] {
+        let headers = format!("ETag: \"e1\"\r\nx-amz-checksum-sha256: {}\r\n", sha256(stored).to_base64());
+        let store = Wire::start([say(200, &headers, "")]).await.store().await;
+        let result = put(&store, &object("k", b"bytes", "run-1"), b"bytes", &Expect::Absent).await;
+        assert_eq!(result.is_ok(), yes, "{result:?}");
+        assert!(yes || matches!(result, Err(PutError::Mangled(_))), "{result:?}");
+    }
+}
+
+#[tokio::test]
 async fn a_complete_whose_composite_is_another_is_not_a_yes() {
     let (object, taken) = one_part();
     let Checksum::Composite { digest, .. } = object.checksum else { panic!() };

@@ -127,6 +127,8 @@ pub struct Write {
     doubt: Option<Cause>,
     /// Why the write is being settled.
     settling: Option<Settling>,
+    /// Who was there when it was looked at after a 412.
+    there: Option<Box<Head>>,
     conflicts: u32,
     throttles: u32,
     doubts: u32,
@@ -154,6 +156,7 @@ impl Write {
             patience,
             doubt: None,
             settling: None,
+            there: None,
             conflicts: 0,
             throttles: 0,
             doubts: 0,
@@ -192,12 +195,15 @@ impl Write {
     /// | no answer | look | look |
     /// | stored, but mangled | unknown | unknown |
     /// | look: our write id | done | done |
-    /// | look: the planned state | after a 412, lost; else send again | send again, or unknown when that is over |
-    /// | look: something else | lost | search |
+    /// | look: the planned state | after a 412, search; else send again | send again, or unknown when that is over |
+    /// | look: something else | search | search |
     /// | look: not visible | lost | a create is sent again, once; else unknown |
     /// | look: no answer | look again, a few times; then unknown | the same |
     /// | search: found | done | done |
-    /// | search: nothing | unknown | unknown |
+    /// | search: nothing | lost | unknown |
+    ///
+    /// A 412 is searched for too: whoever repeats our request on its way (a proxy) may have had the first copy stored and
+    /// the second refused, and somebody may have buried it since.
     #[must_use]
     pub fn next(mut self, answer: Answer) -> (Self, Next) {
         let next = match answer {
@@ -293,13 +299,15 @@ impl Write {
         }
         if self.doubt.is_none() {
             return match self.settling.clone() {
-                Some(Settling::Lost(cause)) => Next::End(End::Lost {
-                    cause,
-                    there: match remote {
-                        Remote::Present(head) => Some(head),
-                        Remote::Absent | Remote::Unseen => None,
-                    },
-                }),
+                Some(Settling::Lost(cause)) => match remote {
+                    Remote::Present(head) => {
+                        self.there = Some(head);
+                        Next::Search
+                    }
+                    Remote::Absent => Next::Search,
+                    // Who may not look may not search either.
+                    Remote::Unseen => Next::End(End::Lost { cause, there: None }),
+                },
                 // Nothing was sent that could need settling: the caller only wanted to look.
                 Some(Settling::Doubt | Settling::Refused(_)) | None => Next::Send { after: Duration::ZERO },
             };
@@ -346,9 +354,14 @@ impl Write {
                 request_id: None,
                 settled: true,
             })),
-            Found::Nothing => {
-                Next::End(End::Unknown(self.why("something else is there now, and no version carries our write id")))
-            }
+            Found::Nothing => match (&self.doubt, &self.settling) {
+                (None, Some(Settling::Lost(cause))) => {
+                    Next::End(End::Lost { cause: cause.clone(), there: self.there.take() })
+                }
+                (Some(_) | None, _) => Next::End(End::Unknown(
+                    self.why("something else is there now, and no version carries our write id"),
+                )),
+            },
         }
     }
 

@@ -107,11 +107,23 @@ fn the_settle_table_holds_row_by_row() {
     let table: Vec<(&str, Write, Vec<Answer>, &[&str])> = vec![
         ("200", create(), vec![written()], &["done"]),
         ("412: ours", create(), vec![lost(), ours()], &["look", "done, settled"]),
-        ("412: somebody", create(), vec![lost(), other()], &["look", "lost to somebody"]),
-        ("412, then deleted", create(), vec![lost(), absent()], &["look", "lost"]),
+        ("412: somebody", create(), vec![lost(), other(), nothing()], &["look", "search", "lost to somebody"]),
+        ("412, then deleted", create(), vec![lost(), absent(), nothing()], &["look", "search", "lost"]),
         ("412, not visible", create(), vec![lost(), unseen()], &["look", "lost"]),
         ("412, no look", create(), vec![lost(), mute(), mute()], &["look", "look", "unknown"]),
-        ("404 on If-Match", replace(), vec![lost(), absent()], &["look", "lost"]),
+        ("404 on If-Match", replace(), vec![lost(), absent(), nothing()], &["look", "search", "lost"]),
+        (
+            "412 to a repeated request, and buried",
+            create(),
+            vec![lost(), other(), found()],
+            &["look", "search", "done, settled"],
+        ),
+        (
+            "412, no look, then somebody",
+            create(),
+            vec![lost(), mute(), other(), nothing()],
+            &["look", "look", "search", "lost to somebody"],
+        ),
         (
             "409",
             create(),

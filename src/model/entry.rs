@@ -135,7 +135,7 @@ impl std::str::FromStr for Place {
 super::digest::serde_as_text!(Place);
 
 /// Server-side encryption that an upload asks for.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize, schemars::JsonSchema)]
 pub enum Sse {
     /// SSE-S3.
     #[serde(rename = "AES256")]
@@ -146,7 +146,7 @@ pub enum Sse {
 }
 
 /// Object properties, as they will be sent: everything resolved, content type detected.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Properties {
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -51,7 +51,7 @@ impl Encryption {
 }
 
 /// A SHA-256 that the server itself holds for an object.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum HeldSha256 {
     Full(Sha256),
     /// SHA-256 of the parts' SHA-256s.
@@ -62,7 +62,7 @@ pub enum HeldSha256 {
 }
 
 /// The checksums that the server itself holds. The CRCs are here only where they are of the full object.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub struct HeldChecksums {
     pub sha256: Option<HeldSha256>,
     pub crc64nvme: Option<u64>,
@@ -71,7 +71,7 @@ pub struct HeldChecksums {
 }
 
 /// An object that is there.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Head {
     pub size: u64,
     pub etag: ETag,

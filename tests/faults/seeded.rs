@@ -93,7 +93,7 @@ fn pin_in_parts(plan: &mut Plan, at: usize, content: &[u8]) {
     pinned.checksum = Some(Checksum::Composite { digest, parts: count, part_bytes: part_bytes as u64 });
 }
 
-/// One seed's world from its plan to its last attempt, in calm weather. The ends that its rows came to before.
+/// One seed's world from its plan to its last attempt, in calm weather. The ends that its rows came to.
 async fn live(seed: u64) -> Vec<Outcome> {
     let mut dice = Seeded(seed);
     let mut world = World::new().await;
@@ -142,6 +142,7 @@ async fn live(seed: u64) -> Vec<Outcome> {
     let run = world.attempt(&plan, Death::Never).await.unwrap();
     world.hold_the_rows(&plan, &run).await;
     come_to_an_end(&run, is_alone);
+    ends.extend(run.rows.iter().map(|row| row.outcome));
     ends
 }
 

@@ -5,8 +5,8 @@
 //! - `If-Match` sees content, not versions: where a stranger brings the planned bytes back, they are what the plan
 //!   names. `If-None-Match` sees absence, not history: a request that was given up lands where somebody deleted.
 //! - Where nobody can tell, a row says `unknown`, stored or not.
-//! - A request that something on the way sends twice is answered once. What the other one stores after the row said no
-//!   (or stored before, if it was buried before anybody looked) is not known to anybody.
+//! - A request that something on the way sends twice is answered once. What the other one stores after the key was looked
+//!   at, or where the history cannot be searched, is not known to anybody.
 
 use stateright::Property;
 

@@ -188,8 +188,10 @@ impl State {
         self.history.iter().any(|past| past.by == By::Uploader(who) && (counting_copies || !past.by_copy))
     }
 
+    /// What a copy stored after the look, while the search that would have found it got no answer, is not counted.
     fn ours_is_there(&self, who: usize) -> bool {
-        self.current().is_some_and(|past| past.by == By::Uploader(who))
+        let missed = self.uploaders[who].missed_an_answer;
+        self.current().is_some_and(|past| past.by == By::Uploader(who) && !(past.by_copy && missed))
     }
 
     /// Whether nothing can happen any more that a law could see.

@@ -250,7 +250,7 @@ async fn verdict<S: Store, L: Ledger>(
         }
         // An earlier attempt may have stored it, and somebody may have buried it since. Only the history can tell.
         let mut row = ended(run, step, target, &id);
-        if let Some((etag, version)) = found_in_versions(&**store, &step.key, &id).await {
+        if let Some((etag, version)) = found_in_versions(&**store, step, &id).await {
             let message = format!("stored by an earlier attempt of this run, and then: {how}");
             tell_done(&mut row, step, etag.as_ref(), Some(&version), &message);
         } else {

@@ -27,6 +27,8 @@ use super::{End, Run, pace, uploads};
 const RESTARTS_MAX: u32 = 2;
 /// What a part that is not held takes of the pool, in MiB: the chunks on their way from disk to socket.
 const STREAMED_MIB: u64 = 2;
+/// What one read of a part that is held takes.
+const CACHED_BYTES: usize = 256 << 10;
 /// What one read of a part that is not held takes.
 const CHUNK_BYTES: usize = 1 << 20;
 
@@ -292,9 +294,15 @@ impl Piece {
         let content = if is_held {
             let length = usize::try_from(length)
                 .map_err(|_| refused(Refusal::Failed, "BadPlan", "a part is larger than this machine's memory"))?;
-            let mut bytes = vec![0; length];
-            read_at(&file, &mut bytes, offset)?;
-            hash(&bytes);
+            let mut bytes = Vec::with_capacity(length);
+            // By pieces that are still in the processor's cache when they are hashed.
+            while bytes.len() < length {
+                let at = bytes.len();
+                bytes.resize(length.min(at + CACHED_BYTES), 0);
+                let piece = bytes.get_mut(at..).unwrap_or_default();
+                read_at(&file, piece, offset + at as u64)?;
+                hash(piece);
+            }
             PartContent::Bytes(Bytes::from(bytes))
         } else {
             let mut chunk = vec![0; CHUNK_BYTES];

@@ -7,7 +7,7 @@ use std::time::Instant;
 use crate::flow::time::now_ms;
 use crate::guard::{Answer, End as WriteEnd, Found, Next, Write};
 use crate::model::digest::{Checksum, ETag};
-use crate::model::entry::{Key, Rule};
+use crate::model::entry::Rule;
 use crate::model::event::{Event, Phase};
 use crate::model::head::{Head, Remote, VersionId};
 use crate::model::row::{Guard, Outcome, Row};
@@ -112,7 +112,7 @@ pub(super) async fn write<S: Store, L: Ledger>(run: &Arc<Run<S, L>>, step: &Step
                 run.cancel.pause(after).await;
                 Answer::Look(store.head(&step.key).await.ok())
             }
-            Next::Search => Answer::Search(match found_in_versions(&**store, &step.key, &object.write_id).await {
+            Next::Search => Answer::Search(match found_in_versions(&**store, step, &object.write_id).await {
                 Some((etag, version)) => Found::Ours { etag, version },
                 None => Found::Nothing,
             }),
@@ -206,6 +206,10 @@ impl<S: Store, L: Ledger> Attempt<'_, S, L> {
                 // Else it is aborted at the run's end.
                 let _ = uploads::abort(self.run, self.store, self.step, &prepared.upload).await;
             }
+            // Completed, or aborted by somebody: the look will tell. There is nothing left that could be completed.
+            Err(PutError::Unknown(cause)) if cause.code == "NoSuchUpload" => {
+                uploads::over(self.run, self.step, &prepared.upload);
+            }
             Err(_) => self.prepared = Some(prepared),
         }
         answer
@@ -267,15 +271,18 @@ impl<S: Store, L: Ledger> Attempt<'_, S, L> {
     }
 }
 
-/// Looks for a write among the key's versions.
+/// Looks for a step's write among the key's versions, from the newest back to the one that the plan saw.
 pub(super) async fn found_in_versions<S: Store>(
     store: &S,
-    key: &Key,
+    step: &Step,
     id: &WriteId,
 ) -> Option<(Option<ETag>, VersionId)> {
-    let versions = store.versions(key, VERSIONS_MAX).await.ok()?;
-    for version in versions.iter().filter(|version| version.etag.is_some()) {
-        if let Ok(Remote::Present(head)) = store.head_version(key, &version.id).await
+    // `null` names whatever was written last without versioning, not one version.
+    let planned = step.head.as_ref().and_then(|seen| seen.version.as_ref()).filter(|version| version.0 != "null");
+    let versions = store.versions(&step.key, VERSIONS_MAX).await.ok()?;
+    let since = versions.iter().take_while(|version| Some(&version.id) != planned);
+    for version in since.filter(|version| version.etag.is_some()) {
+        if let Ok(Remote::Present(head)) = store.head_version(&step.key, &version.id).await
             && head.write_id.as_deref() == Some(&id.0)
         {
             return Some((version.etag.clone(), version.id.clone()));

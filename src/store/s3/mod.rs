@@ -320,6 +320,13 @@ impl Store for S3 {
         self.limits.turn().await;
         let sent = Box::pin(request.send());
         let output = watched(&watch, Op::Put, Condition::of(expect), object.size, sent).await?;
+        let stored = output.checksum_sha256().and_then(|text| Sha256::from_base64(text).ok());
+        if let (Some(stored), Some(planned)) = (stored, object.checksum.full())
+            && stored != planned
+        {
+            let request_id = output.request_id().map(ToOwned::to_owned);
+            return Err(PutError::Mangled(mangled(object, "SHA-256", stored, planned, request_id)));
+        }
         Ok(Written {
             etag: output.e_tag().map(ETag::new),
             version: translate::version(output.version_id()),
@@ -431,17 +438,8 @@ impl Store for S3 {
         if let Some(stored) = translate::composite(output.checksum_sha256(), output.checksum_type())
             && stored != composite
         {
-            return Err(PutError::Mangled(Cause {
-                http_status: Some(200),
-                code: "ChecksumMismatch".into(),
-                message: format!(
-                    "stored, but the server says that it put together other content than was sent (composite SHA-256 {}, planned {}): look at {} before anybody reads it",
-                    stored.to_base64(),
-                    composite.to_base64(),
-                    object.key
-                ),
-                request_id: output.request_id().map(ToOwned::to_owned),
-            }));
+            let request_id = output.request_id().map(ToOwned::to_owned);
+            return Err(PutError::Mangled(mangled(object, "composite SHA-256", stored, composite, request_id)));
         }
         Ok(Written {
             etag: Some(ETag::new(etag)),
@@ -497,6 +495,22 @@ fn seen(result: Result<HeadObjectOutput, Answer>) -> Result<Remote, LookError> {
         Err(Answer::Said { status: 404, code, .. }) if code != "NoSuchBucket" => Ok(Remote::Absent),
         Err(Answer::Said { status: 403, .. }) => Ok(Remote::Unseen),
         Err(answer) => Err(classify::look_error(answer)),
+    }
+}
+
+/// By the server's own word it stored something else.
+fn mangled(object: &Object, what: &str, stored: Sha256, planned: Sha256, request_id: Option<String>) -> Cause {
+    Cause {
+        http_status: Some(200),
+        code: "ChecksumMismatch".into(),
+        message: format!(
+            "stored, but the server says that it has other content than was sent ({what} {}, planned {}): look at {} \
+             before anybody reads it",
+            stored.to_base64(),
+            planned.to_base64(),
+            object.key
+        ),
+        request_id,
     }
 }
 
