@@ -54,6 +54,8 @@ fn fault(dice: &mut Seeded, key: &str, in_parts: bool) -> Fault {
         Kind::ExpiredToken,
         Kind::PermanentRedirect,
         Kind::KmsEtag,
+        theirs.clone(),
+        theirs.clone(),
         theirs,
     ];
     let completes = [
