@@ -1,6 +1,6 @@
 //! The preflight: is the world still as it was reviewed? Nothing is written here.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
@@ -29,6 +29,9 @@ use super::{End, Halt, Run, halt};
 
 /// Looks under way at once.
 const LOOKS: usize = 64;
+/// Files that one task looks at, and tasks at once.
+const FILES_A_TASK: usize = 256;
+const FILE_TASKS: usize = 8;
 
 /// An entry that is not as it was reviewed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -115,11 +118,13 @@ async fn look_at_all<'a, S: Store, L: Ledger>(
 ) -> Result<Vec<(&'a Step, Verdict)>, Halt> {
     let tell = || run.watch.tell(Event::Advance { phase: Phase::Checking, files: 1, bytes: 0 });
     let listings = listings(run, writes.iter().copied().chain(idle.iter().copied())).await;
-    let listings = &listings;
+    let untouched = untouched(run, writes).await;
+    let (listings, untouched) = (&listings, &untouched);
     let mut looks = stream::iter(writes.iter().copied())
         .map(|step| async move {
             let listed = listings.get(&*step.target).and_then(|listing| listing.of(step));
-            (step, if run.is_over() { None } else { Some(verdict(run, step, listed).await) })
+            let is_untouched = untouched.contains(&step.n);
+            (step, if run.is_over() { None } else { Some(verdict(run, step, listed, is_untouched).await) })
         })
         .buffer_unordered(LOOKS);
     let mut verdicts = Vec::with_capacity(writes.len());
@@ -160,6 +165,30 @@ async fn look_at_all<'a, S: Store, L: Ledger>(
         }
     }
     Ok(verdicts)
+}
+
+/// The steps whose file has the size and the time that the plan saw. Many small files are looked at by one thread in a
+/// row: a hop to a thread and back for each costs more than the look.
+async fn untouched<S: Store, L: Ledger>(run: &Run<S, L>, writes: &[&Step]) -> HashSet<u64> {
+    let pinned = |step: &&Step| Some((step.n, run.source(step), step.local.clone()?));
+    let chunks = writes.chunks(FILES_A_TASK).map(|chunk| chunk.iter().filter_map(pinned).collect::<Vec<_>>());
+    stream::iter(chunks)
+        .map(|files| async move {
+            let look = move || {
+                let is_untouched = |path: &Path, pinned: &Pinned| {
+                    let stat = local::stat(path);
+                    stat.is_ok_and(|stat| stat.size == pinned.size && mtime_text(stat.mtime_ns) == pinned.mtime)
+                };
+                let untouched = files.into_iter().filter(|(_, path, pinned)| is_untouched(path, pinned));
+                untouched.map(|(n, ..)| n).collect::<Vec<_>>()
+            };
+            // What a task that died did not tell is looked at once more, one by one.
+            tokio::task::spawn_blocking(look).await.unwrap_or_default()
+        })
+        .buffer_unordered(FILE_TASKS)
+        .flat_map(stream::iter)
+        .collect()
+        .await
 }
 
 /// What LIST says of the keys of one target.
@@ -207,6 +236,7 @@ async fn verdict<S: Store, L: Ledger>(
     run: &Arc<Run<S, L>>,
     step: &Step,
     listed: Option<&Told>,
+    is_untouched: bool,
 ) -> Result<Verdict, LookError> {
     let Some((target, store)) = run.store(step) else { return Ok(Verdict::Ready) };
     let in_doubt = run.ledger.is_in_doubt(step.n);
@@ -259,7 +289,7 @@ async fn verdict<S: Store, L: Ledger>(
         }
         return Ok(Verdict::Ended(Box::new(row)));
     }
-    if let Some(local) = &step.local {
+    if let Some(local) = step.local.as_ref().filter(|_| !is_untouched) {
         let (path, pinned) = (run.source(step), local.clone());
         let moved = tokio::task::spawn_blocking(move || source_moved(&path, &pinned)).await;
         // A task that died has checked nothing.
