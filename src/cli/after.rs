@@ -46,7 +46,10 @@ impl After {
     /// only for the summary of a run that otherwise has none.
     pub fn end(self, plan: Option<&Plan>, finished: Result<Finished, Failure>, out: Out) -> Ended {
         let took_ms = u64::try_from(self.clock.elapsed().as_millis()).unwrap_or(u64::MAX);
-        let tally = finished.as_ref().map(|finished| finished.tally).unwrap_or_default();
+        let tally = match &finished {
+            Ok(finished) => finished.tally,
+            Err(failure) => failure.tally.as_deref().copied().unwrap_or_default(),
+        };
         let told = self.summary.as_deref().map_or(Ok(()), |path| {
             let times = (Some(self.started_at), Some(took_ms));
             write_summary(path, plan, finished.as_ref(), times)
@@ -130,6 +133,7 @@ pub(super) fn write_summary(
         tool: TOOL,
         plan: plan.map(|plan| (&plan.header, &plan.footer)),
         report: name.as_deref().zip(rows),
+        done: finished.err().and_then(|failure| failure.tally.as_deref().copied()),
         stages: &stages,
         started_at: started_at.as_deref(),
         finished_at: &written(Timestamp::now()),

@@ -117,7 +117,7 @@ pub(super) async fn carry_out(
     let stores = stores.into_iter().map(|(name, (_, store))| (name, store)).collect();
     let told = Arc::new(Told { watch, entries: Mutex::default() });
     let watch = Arc::clone(&told) as Arc<dyn Watch>;
-    let Applied { end, tally: _ } =
+    let Applied { end, tally: done } =
         apply::apply(plan, stores, Arc::clone(&record), settings, watch, cancel.clone()).await;
     let record = Arc::into_inner(record).ok_or_else(|| {
         Failure::new(Exit::Incomplete, "a task still holds the report: a fault of noclobber; please report it")
@@ -135,7 +135,7 @@ pub(super) async fn carry_out(
                 out.error(&format!("not in the report: {}", crate::report::csv::line(row).trim_end()));
             }
             let text = format!("{error}\nNothing more was started. Make room and apply again: it goes on from here");
-            Err(Failure::new(Exit::Incomplete, text))
+            Err(Failure { tally: Some(Box::new(done)), ..Failure::new(Exit::Incomplete, text) })
         }
         // Who only settles, and cannot, leaves everything as it was found: the journal is all that is known.
         end if settle_only && !matches!(end, End::Finished) => {
@@ -189,7 +189,8 @@ fn exit_of(end: &End, tally: &Tally) -> (Exit, Option<String>) {
         End::Stale(moved) => {
             let moved =
                 if moved.len() == 1 { "1 entry".to_owned() } else { format!("{} entries", count(moved.len() as u64)) };
-            let next = "Plan again, or apply the rest with --partial";
+            let next =
+                "Plan again, or apply the rest with --partial (or look at all of it again, with another --report)";
             // An earlier attempt at this plan may have written before the world moved.
             if attempted == 0 {
                 (Exit::Stale, Some(format!("stale, nothing written: {moved} moved since the plan. {next}")))

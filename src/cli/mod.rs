@@ -25,6 +25,7 @@ use clap::Parser as _;
 use clap::error::ErrorKind;
 
 use crate::model::exit::Exit;
+use crate::model::row::Tally;
 
 use args::{Bucket, BucketVerb, Cli, Verb};
 use out::Out;
@@ -34,13 +35,15 @@ use out::Out;
 pub(crate) struct Failure {
     pub exit: Exit,
     pub text: String,
+    /// What was done before it came to this, where anything was.
+    pub tally: Option<Box<Tally>>,
 }
 
 impl Failure {
     // Errors come by value from `map_err`.
     #[allow(clippy::needless_pass_by_value)]
     pub fn new(exit: Exit, text: impl ToString) -> Self {
-        Self { exit, text: text.to_string() }
+        Self { exit, text: text.to_string(), tally: None }
     }
 }
 

@@ -32,6 +32,7 @@ pub(super) fn report(args: &args::Report, out: Out) -> Ended {
         may_write(path, &args.file)?;
     }
     let report = read(&args.file)?;
+    tell_later_attempt(&args.file, out);
     match &args.output {
         None => {
             let mut to = out.stream();
@@ -112,4 +113,18 @@ fn may_write(path: &Path, report: &Path) -> Result<(), Failure> {
             || start.starts_with(&spreadsheet::header())
             || start.contains(&format!("<title>{}", html::TITLE))
     })
+}
+
+/// A finished report beside which another attempt has begun: what that did is not in it yet.
+fn tell_later_attempt(path: &Path, out: Out) {
+    let mut partial = path.as_os_str().to_owned();
+    partial.push(".partial");
+    let partial = Path::new(&partial);
+    if partial.exists() {
+        let partial = partial.display();
+        out.warning(&format!(
+            "a later attempt at this plan is under way, or did not finish: its rows are in {partial} and not here. The same \
+             apply again puts them together"
+        ));
+    }
 }

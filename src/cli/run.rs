@@ -93,7 +93,24 @@ async fn reached(
 /// Brings the book of a run that was killed to its end: what may have been written is looked for, and nothing is sent.
 async fn settle_earlier(folder: &Folder, reach: &Reach, cancel: &Cancel, out: Out) -> Result<(), Failure> {
     let unfinished = folder.file("report.csv.partial").exists() || folder.file("report.csv.journal").exists();
-    if !unfinished || !folder.file(PLAN).exists() {
+    if !unfinished {
+        return Ok(());
+    }
+    if !folder.file(PLAN).exists() {
+        out.warning(&format!(
+            "an earlier run in {} did not finish, and its {PLAN} is gone: what it left in doubt cannot be settled, and its \
+             uploads are not aborted; its journal goes to the history folder (see `noclobber bucket uploads --journal`)",
+            folder.path.display()
+        ));
+        return Ok(());
+    }
+    if folder.file(REPORT).exists() && !folder.file("report.csv.partial").exists() {
+        out.note("An earlier run here left uploads that could not be aborted: trying once more.");
+        // Its rows are final and its summary stands. What still cannot be aborted is told, and goes to the history with
+        // the journal.
+        if let Err(failure) = settle(folder, reach, cancel, out).await {
+            out.warning(&failure.text);
+        }
         return Ok(());
     }
     out.note("An earlier run here did not finish: settling what it left in doubt.");

@@ -30,7 +30,9 @@ pub enum Hold {
 /// Reads a run's notes. `path` is the journal or the report that it stands beside. `None` where there is the report
 /// alone: that run has finished, and left nothing. A last line that a crash has torn counts for nothing.
 pub fn noted(path: &Path, hold: Hold) -> Result<Option<Noted>, JournalError> {
-    let paths = Paths::beside(&report_of(path))?;
+    // By a link to the journal its lock would be looked for in the wrong place.
+    let path = std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    let paths = Paths::beside(&report_of(&path))?;
     let lock = match hold {
         Hold::Nothing => None,
         Hold::Run => Some(Lock::take(&paths.lock)?),

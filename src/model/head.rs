@@ -140,6 +140,34 @@ impl Seen {
     }
 }
 
+impl Head {
+    /// How this object, by what the server says of it, cannot be the one that was planned. A write id alone proves
+    /// nothing: an upload carries it from its beginning, and whoever completes it may choose the parts.
+    #[must_use]
+    pub fn belies(&self, size: u64, planned: &Checksum) -> Option<String> {
+        if self.size != size {
+            return Some(format!("it has {} bytes, and {size} were reviewed", self.size));
+        }
+        let in_parts = match planned {
+            Checksum::Composite { parts, .. } => Some(*parts),
+            Checksum::Full(_) => None,
+        };
+        let told = match self.checksums.sha256 {
+            Some(HeldSha256::Composite { parts, .. }) => Some(parts),
+            Some(HeldSha256::Full(_)) | None => self.etag.as_multipart().map(|(_, parts)| parts),
+        };
+        match (told, in_parts) {
+            (Some(told), Some(planned)) if told != planned => {
+                Some(format!("it was put together from {told} parts, and {planned} were reviewed"))
+            }
+            _ if self.checksums.contradict(planned) => {
+                Some("by the server's checksum it has other content than was reviewed".to_owned())
+            }
+            _ => None,
+        }
+    }
+}
+
 impl HeldChecksums {
     /// Whether the server's own SHA-256 says that this is other content. `false` where it holds none of the same kind.
     #[must_use]

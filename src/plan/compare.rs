@@ -91,6 +91,8 @@ pub fn compare(local: &LocalFile, head: &Head, trust_metadata: bool) -> Compared
 
     if trust_metadata && let Some(claim) = &head.claim {
         let ours = match claim.parse() {
+            // The server's own word says that the claim is of another object.
+            Ok(claimed) if head.belies(head.size, &claimed).is_some() => None,
             Ok(Checksum::Full(theirs)) => digests.sha256.map(|ours| ours == theirs),
             Ok(Checksum::Composite { digest, parts, part_bytes }) => {
                 digests.composites.get(&part_bytes).map(|ours| *ours == (digest, parts))
@@ -435,6 +437,18 @@ mod tests {
         let mut head = held(HeldChecksums { sha256: Some(HeldSha256::Full(OTHER_SHA)), ..Default::default() });
         head.claim = Some(Checksum::Full(SHA).to_string());
         assert_eq!(compare(&local(), &head, true), Compared::Different(Proof::Sha256));
+    }
+
+    #[test]
+    fn a_claim_that_the_server_contradicts_counts_for_nothing() {
+        let claimed = |mut head: Head| {
+            head.claim = Some(Checksum::Composite { digest: SHA, parts: PARTS, part_bytes: 16 * MIB }.to_string());
+            compare(&local(), &head, true)
+        };
+        assert_eq!(claimed(opaque()), Compared::Same(Proof::Claim));
+        // Another composite might be of other parts; but an object of ours has the very one that it claims.
+        assert_eq!(claimed(composite(OTHER_SHA, PARTS)), Compared::Unknown);
+        assert_eq!(claimed(head(&format!("{}-{}", Md5([9; 16]), PARTS + 1), Encryption::Kms)), Compared::Unknown);
     }
 
     #[test]

@@ -28,6 +28,8 @@ pub struct Ran<'a> {
     pub plan: Option<(&'a Header, &'a Footer)>,
     /// The finished report: where it is, and its rows.
     pub report: Option<(&'a str, &'a [Row])>,
+    /// What was done, where no report could be finished.
+    pub done: Option<Tally>,
     /// The stage of each step, in the plan's order.
     pub stages: &'a [Option<&'a str>],
     pub started_at: Option<&'a str>,
@@ -89,9 +91,9 @@ struct Problem<'a> {
 
 /// Renders a summary.
 pub fn render(ran: &Ran<'_>) -> Result<String, serde_json::Error> {
-    let Ran { tool, plan, report, stages: of_steps, started_at, finished_at, took_ms, exit, why } = *ran;
+    let Ran { tool, plan, report, done, stages: of_steps, started_at, finished_at, took_ms, exit, why } = *ran;
     let rows = report.map_or(&[][..], |(_, rows)| rows);
-    let of_report = report.map(|(_, rows)| tally(rows));
+    let of_report = report.map(|(_, rows)| tally(rows)).or(done);
     let all = rows.iter().filter(|row| !row.outcome.is_success());
     let problems: Vec<_> = all.clone().take(PROBLEMS_MAX).map(problem).collect();
     let summary = Document {
@@ -186,6 +188,7 @@ mod tests {
         Ran {
             tool: "noclobber 0.1.0",
             plan: Some((&plan.0, &plan.1)),
+            done: None,
             report: None,
             stages: &[],
             started_at: Some("2026-07-01T02:00:00.000Z"),

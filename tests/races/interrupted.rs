@@ -98,3 +98,20 @@ async fn what_was_killed_in_the_middle_is_finished_by_the_same_apply_and_nothing
         finishes(&scene, None).await;
     }
 }
+
+#[tokio::test]
+async fn ctrl_c_in_the_middle_of_a_large_file_ends_as_an_interruption() {
+    for server in ["ministack", "seaweedfs"].into_iter().filter_map(server) {
+        let name = server.name;
+        let scene = Scene::new(&server, Versioning::On).await;
+        scene.write("in/large", noise(5, 80 << 20));
+        scene.manifest("overwrite: never", "  - {source: \"in/large\", key: large}");
+        scene.plans();
+        let args = ["apply", "plan.jsonl", "--report", "r.csv", "--json", "--max-bandwidth", "4MB"];
+        let running = scene.start(&args).until(|line| line.contains("uploading"));
+        running.signal(Signal::INT).ended().exits(130).says(&["interrupted"]);
+        let rows = scene.report("r.csv");
+        assert_eq!(rows[0].outcome, Outcome::NotAttempted, "{name}: {rows:#?}");
+        assert_eq!(scene.stranger.open_uploads().await, 0, "{name}: an upload was left open");
+    }
+}

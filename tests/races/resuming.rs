@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use aws_sdk_s3::types::MultipartUpload;
+use aws_sdk_s3::types::{CompletedMultipartUpload, CompletedPart, MultipartUpload};
 use noclobber::flow::apply::End;
 use noclobber::model::digest::{Checksum, Sha256};
 use noclobber::model::event::{Nobody, Watch};
@@ -191,5 +191,41 @@ async fn parts_that_are_too_large_to_hold_are_streamed() {
         let (_, rows) = apply_through(&scene, &plan, &store, nobody(), streamed).await;
         assert_eq!(rows[0].outcome, Outcome::Created, "{}: {rows:#?}", server.name);
         scene.hold_to_its_word(&rows[0], &bytes).await;
+    }
+}
+
+/// Somebody completes the upload that we left, with the parts that are there.
+async fn complete_it_for_us(scene: &Scene, bytes: &[u8]) {
+    let upload = open_uploads(scene).await.remove(0);
+    let (client, bucket) = (&scene.stranger.client, &scene.stranger.bucket);
+    let id = upload.upload_id().unwrap();
+    let listed = client.list_parts().bucket(bucket).key("large").upload_id(id).send().await.unwrap();
+    let contents = bytes.chunks(usize::try_from(PART_BYTES).unwrap());
+    let parts = listed.parts().iter().zip(contents).map(|(part, content)| {
+        let named = CompletedPart::builder().part_number(part.part_number().unwrap()).e_tag(part.e_tag().unwrap());
+        named.checksum_sha256(Sha256(sha2::Sha256::digest(content).into()).to_base64()).build()
+    });
+    let parts = CompletedMultipartUpload::builder().set_parts(Some(parts.collect())).build();
+    let complete = client.complete_multipart_upload().bucket(bucket).key("large").upload_id(id);
+    complete.multipart_upload(parts).send().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upload_that_somebody_else_completed_is_not_taken_for_our_write() {
+    for server in of_parts() {
+        for buried in [false, true] {
+            let bytes = noise(17, FILE_BYTES);
+            let (scene, plan) = in_parts(&server, &[("large", &bytes)]).await;
+            die_after_parts(&scene, &plan, 2);
+            complete_it_for_us(&scene, &bytes).await;
+            if buried {
+                scene.stranger.put("large", "theirs").await;
+            }
+            let store = Striking::new(&scene, &plan.header.targets[0], HashMap::new(), Script::default()).await;
+            let (_, rows) = apply_through(&scene, &plan, &store, nobody(), |settings| settings).await;
+            let case = format!("{}, buried {buried}: {rows:#?}", server.name);
+            assert_eq!(rows[0].outcome, Outcome::Unknown, "{case}");
+            assert!(rows[0].message.contains("10485760 bytes, and 20972297 were reviewed"), "{case}");
+        }
     }
 }

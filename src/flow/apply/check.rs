@@ -24,7 +24,7 @@ use crate::report::row::blank;
 use crate::store::{Listed, Store};
 
 use super::ledger::Ledger;
-use super::write::{found_in_versions, guard_of, tell_done};
+use super::write::{Sought, forged, found_in_versions, guard_of, tell_done};
 use super::{End, Halt, Run, halt};
 
 /// Looks under way at once.
@@ -250,15 +250,10 @@ async fn verdict<S: Store, L: Ledger>(
         && head.write_id.as_deref() == Some(&id.0)
     {
         let mut row = ended(run, step, target, &id);
-        let pinned = step.local.as_ref().and_then(|local| local.checksum);
-        if pinned.is_some_and(|pinned| head.checksums.contradict(&pinned)) {
+        if let Some(cause) = forged(step, head) {
             row.outcome = Outcome::Unknown;
-            "ChecksumMismatch".clone_into(&mut row.error_code);
-            row.message = format!(
-                "stored by an earlier attempt of this run, but by the server's checksum it is not what was reviewed: look \
-                 at {} before anybody reads it",
-                step.key
-            );
+            row.error_code = cause.code;
+            row.message = cause.message;
             return Ok(Verdict::Ended(Box::new(row)));
         }
         let message = "stored by an earlier attempt of this run; found by its write id";
@@ -280,12 +275,20 @@ async fn verdict<S: Store, L: Ledger>(
         }
         // An earlier attempt may have stored it, and somebody may have buried it since. Only the history can tell.
         let mut row = ended(run, step, target, &id);
-        if let Some((etag, version)) = found_in_versions(&**store, step, &id).await {
-            let message = format!("stored by an earlier attempt of this run, and then: {how}");
-            tell_done(&mut row, step, etag.as_ref(), Some(&version), &message);
-        } else {
-            row.outcome = Outcome::Unknown;
-            row.message = format!("an earlier attempt may have stored it; no version carries its write id; {how}");
+        match found_in_versions(&**store, step, &id).await {
+            Sought::Ours { etag, version } => {
+                let message = format!("stored by an earlier attempt of this run, and then: {how}");
+                tell_done(&mut row, step, etag.as_ref(), Some(&version), &message);
+            }
+            Sought::Forged(cause) => {
+                row.outcome = Outcome::Unknown;
+                row.error_code = cause.code;
+                row.message = format!("{}; and then: {how}", cause.message);
+            }
+            Sought::Nothing => {
+                row.outcome = Outcome::Unknown;
+                row.message = format!("an earlier attempt may have stored it; no version carries its write id; {how}");
+            }
         }
         return Ok(Verdict::Ended(Box::new(row)));
     }

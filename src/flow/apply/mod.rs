@@ -163,6 +163,10 @@ impl<S: Store, L: Ledger> Run<S, L> {
         lock(&self.state).outcomes.get(index(step.n)).is_some_and(Option::is_none)
     }
 
+    fn outcome(&self, step: &Step) -> Option<Outcome> {
+        lock(&self.state).outcomes.get(index(step.n)).copied().flatten()
+    }
+
     /// Whether this step's row counts as done for its stage.
     fn is_success(&self, step: &Step) -> bool {
         lock(&self.state).outcomes.get(index(step.n)).copied().flatten().is_some_and(Outcome::is_success)
@@ -266,8 +270,9 @@ pub async fn apply<S: Store, L: Ledger>(
         state: Mutex::new(State { outcomes, ..State::default() }),
     });
     let walked = walk(&run, plan).await;
-    // Told already, where it fails.
-    let _ = Box::pin(uploads::sweep(&run, plan)).await;
+    if !run.settings.settle_only {
+        Box::pin(uploads::sweep(&run, plan)).await;
+    }
     let end = match walked {
         Ok(()) => End::Finished,
         Err(Halt { end, why }) => {
@@ -387,8 +392,9 @@ async fn preflight<S: Store, L: Ledger>(
         return Ok(in_doubt);
     }
     if run.settings.settle_only {
-        // Nobody will go on with them; and what is aborted cannot be completed behind our back while we look.
-        Box::pin(uploads::sweep(run, plan)).await?;
+        // Nobody will go on with them; and what is aborted cannot be completed behind our back while we look. What
+        // cannot be aborted stays in the journal.
+        Box::pin(uploads::sweep(run, plan)).await;
     }
     let doubtful: Vec<&Step> = writes.iter().copied().filter(|step| run.ledger.is_in_doubt(step.n)).collect();
     let writes = if run.settings.settle_only { &doubtful } else { writes };
@@ -445,7 +451,10 @@ async fn stages<S: Store, L: Ledger>(run: &Arc<Run<S, L>>, plan: &Plan, in_doubt
         if let Some(end) = stopped {
             return Err(halt(end, "the run was stopped before it"));
         }
-        if run.cancel.is_set() && of_stage.iter().any(|step| run.is_open(step)) {
+        // What was under way turned back, and says so in a row of its own.
+        let is_left = |step: &Step| run.is_open(step) || run.outcome(step) == Some(Outcome::NotAttempted);
+        let is_over_early = at < last && !of_stage.iter().all(|step| run.is_success(step));
+        if run.cancel.is_set() && (is_over_early || of_stage.iter().any(|step| is_left(step))) {
             return Err(halt(End::Interrupted, "the run was interrupted before it"));
         }
         if at < last && !of_stage.iter().all(|step| run.is_success(step)) {

@@ -7,7 +7,7 @@ use crate::model::digest::Checksum;
 use crate::model::entry::Key;
 use crate::model::row::{Guard, Outcome};
 use crate::model::step::{Action, Step};
-use crate::model::write::{Cause, Expect, LookError, PutError};
+use crate::model::write::{Cause, Expect, LookError, PutError, Refusal};
 use crate::store::{ProbeKey, Probed, Store};
 
 use super::ledger::Ledger;
@@ -30,10 +30,12 @@ pub(super) async fn probe<S: Store, L: Ledger>(run: &Arc<Run<S, L>>, writes: &[&
         let Some(first) = steps.first() else { continue };
         let key = ProbeKey::new(&first.key, run.ledger.run_id());
         if steps.iter().any(|step| !is_multipart(step)) {
-            judge(run, name, &**store, &key, "PutObject", store.probe_put(&key).await).await?;
+            let probed = patiently(run, || store.probe_put(&key)).await;
+            judge(run, name, &**store, &key, "PutObject", probed).await?;
         }
         if steps.iter().any(|step| is_multipart(step)) {
-            judge(run, name, &**store, &key, "CompleteMultipartUpload", store.probe_complete(&key).await).await?;
+            let probed = patiently(run, || store.probe_complete(&key)).await;
+            judge(run, name, &**store, &key, "CompleteMultipartUpload", probed).await?;
         }
     }
     Ok(())
@@ -76,6 +78,26 @@ fn by_target<'a>(steps: &[&'a Step]) -> BTreeMap<&'a str, Vec<&'a Step>> {
 
 fn is_multipart(step: &Step) -> bool {
     step.local.as_ref().is_some_and(|local| matches!(local.checksum, Some(Checksum::Composite { .. })))
+}
+
+/// Asks again, a few times, where no answer came: a busy server is no reason to end a run.
+async fn patiently<S, L, T, F>(run: &Run<S, L>, ask: impl Fn() -> F) -> Result<T, LookError>
+where
+    S: Store,
+    L: Ledger,
+    F: Future<Output = Result<T, LookError>>,
+{
+    let patience = run.settings.patience;
+    let mut failures = 0;
+    loop {
+        match ask().await {
+            Err(error) if !error.stop && failures < patience.looks && !run.is_over() => {
+                failures += 1;
+                run.cancel.pause(patience.pause_before(failures)).await;
+            }
+            answer => return answer,
+        }
+    }
 }
 
 async fn judge<S: Store, L: Ledger>(
@@ -144,11 +166,22 @@ async fn first_create<S: Store, L: Ledger>(run: &Arc<Run<S, L>>, name: &str, ste
     }
     let (Some((_, store)), Some(object)) = (run.store(step), object(run, step)) else { return Ok(false) };
     let again = || store.put(&object, body(run, step), &Expect::Absent, Arc::new(|_| {}));
-    let mut answer = again().await;
-    if answer.is_ok() {
-        // Somebody may have deleted the first one in between. Then this one meets the second.
-        answer = again().await;
-    }
+    let patience = run.settings.patience;
+    let (mut failures, mut stored) = (0, 0);
+    let answer = loop {
+        match again().await {
+            // Somebody may have deleted the first one in between. Then this one meets the second.
+            Ok(_) if stored == 0 => stored += 1,
+            // Neither a yes nor a 412: it shows nothing, and may be asked again, the same bytes under the same condition.
+            Err(PutError::Unknown(_) | PutError::Refused(Refusal::Throttled | Refusal::Conflict, _))
+                if failures < patience.looks && !run.is_over() =>
+            {
+                failures += 1;
+                run.cancel.pause(patience.pause_before(failures)).await;
+            }
+            answer => break answer,
+        }
+    };
     match answer {
         Err(PutError::Lost(_)) => Ok(true),
         Ok(_) => {

@@ -13,7 +13,7 @@ use crate::plan::file::Plan;
 use crate::store::{Store, UploadId};
 
 use super::ledger::Ledger;
-use super::{End, Halt, Run, halt, index, lock};
+use super::{Run, index, lock};
 
 /// Aborts under way at once.
 const ABORTS: usize = 8;
@@ -84,7 +84,7 @@ pub(super) async fn abort<S: Store, L: Ledger>(
 }
 
 /// Aborts every upload that is still open. What cannot be aborted is told, and stays in the journal: it is billed.
-pub(super) async fn sweep<S: Store, L: Ledger>(run: &Run<S, L>, plan: &Plan) -> Result<(), Halt> {
+pub(super) async fn sweep<S: Store, L: Ledger>(run: &Run<S, L>, plan: &Plan) {
     let steps = run.uploads.all().into_iter().filter_map(|(n, upload)| Some((plan.steps.get(index(n))?, upload)));
     let mut aborts = stream::iter(steps)
         .map(|(step, upload)| async move {
@@ -95,7 +95,6 @@ pub(super) async fn sweep<S: Store, L: Ledger>(run: &Run<S, L>, plan: &Plan) -> 
             (step, upload, aborted)
         })
         .buffer_unordered(ABORTS);
-    let mut failed = None;
     while let Some((step, upload, aborted)) = aborts.next().await {
         if let Err(error) = aborted {
             let text = format!(
@@ -103,11 +102,6 @@ pub(super) async fn sweep<S: Store, L: Ledger>(run: &Run<S, L>, plan: &Plan) -> 
                 step.place, step.key, upload.0
             );
             run.watch.tell(Event::Warning(&text));
-            failed.get_or_insert(error.cause);
         }
-    }
-    match failed {
-        None => Ok(()),
-        Some(cause) => Err(halt(End::Stopped(cause), "what was left in doubt could not be settled")),
     }
 }

@@ -110,12 +110,21 @@ pub(super) async fn write<S: Store, L: Ledger>(run: &Arc<Run<S, L>>, step: &Step
             }
             Next::Look { after } => {
                 run.cancel.pause(after).await;
-                Answer::Look(store.head(&step.key).await.ok())
+                match store.head(&step.key).await.ok() {
+                    Some(Remote::Present(head)) if head.write_id.as_deref() == Some(&object.write_id.0) => {
+                        match forged(step, &head) {
+                            Some(cause) => Answer::Put(Err(PutError::Mangled(cause))),
+                            None => Answer::Look(Some(Remote::Present(head))),
+                        }
+                    }
+                    remote => Answer::Look(remote),
+                }
             }
-            Next::Search => Answer::Search(match found_in_versions(&**store, step, &object.write_id).await {
-                Some((etag, version)) => Found::Ours { etag, version },
-                None => Found::Nothing,
-            }),
+            Next::Search => match found_in_versions(&**store, step, &object.write_id).await {
+                Sought::Ours { etag, version } => Answer::Search(Found::Ours { etag, version }),
+                Sought::Forged(cause) => Answer::Put(Err(PutError::Mangled(cause))),
+                Sought::Nothing => Answer::Search(Found::Nothing),
+            },
         };
         (machine, next) = machine.next(answer);
     };
@@ -271,24 +280,49 @@ impl<S: Store, L: Ledger> Attempt<'_, S, L> {
     }
 }
 
+/// What the key's versions say of a write.
+pub(super) enum Sought {
+    Ours {
+        etag: Option<ETag>,
+        version: VersionId,
+    },
+    /// One has our write id, and is not what was planned.
+    Forged(Cause),
+    Nothing,
+}
+
 /// Looks for a step's write among the key's versions, from the newest back to the one that the plan saw.
-pub(super) async fn found_in_versions<S: Store>(
-    store: &S,
-    step: &Step,
-    id: &WriteId,
-) -> Option<(Option<ETag>, VersionId)> {
+pub(super) async fn found_in_versions<S: Store>(store: &S, step: &Step, id: &WriteId) -> Sought {
     // `null` names whatever was written last without versioning, not one version.
     let planned = step.head.as_ref().and_then(|seen| seen.version.as_ref()).filter(|version| version.0 != "null");
-    let versions = store.versions(&step.key, VERSIONS_MAX).await.ok()?;
+    let Ok(versions) = store.versions(&step.key, VERSIONS_MAX).await else { return Sought::Nothing };
     let since = versions.iter().take_while(|version| Some(&version.id) != planned);
+    let mut found = Sought::Nothing;
     for version in since.filter(|version| version.etag.is_some()) {
         if let Ok(Remote::Present(head)) = store.head_version(&step.key, &version.id).await
             && head.write_id.as_deref() == Some(&id.0)
         {
-            return Some((version.etag.clone(), version.id.clone()));
+            match forged(step, &head) {
+                None => return Sought::Ours { etag: version.etag.clone(), version: version.id.clone() },
+                Some(cause) => found = Sought::Forged(cause),
+            }
         }
     }
-    None
+    found
+}
+
+/// Why an object with our write id is not our write, if it is not: somebody else put it together.
+pub(super) fn forged(step: &Step, head: &Head) -> Option<Cause> {
+    let local = step.local.as_ref()?;
+    let how = head.belies(local.size, &local.checksum?)?;
+    Some(Cause {
+        code: "ChecksumMismatch".to_owned(),
+        message: format!(
+            "an object with this write id is there, but {how}: look at {} before anybody reads it",
+            step.key
+        ),
+        ..Cause::default()
+    })
 }
 
 /// Fills in a write that happened.
