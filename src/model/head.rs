@@ -201,3 +201,50 @@ impl HeldChecksums {
         self.crc32.map(|crc| format!("crc32:{crc:08x}"))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DIGEST: Sha256 = Sha256([1; 32]);
+    const OTHER: Sha256 = Sha256([2; 32]);
+
+    fn head(size: u64, etag: &str, sha256: Option<HeldSha256>) -> Head {
+        Head {
+            size,
+            etag: ETag::new(etag),
+            version: None,
+            last_modified: None,
+            encryption: Encryption::None,
+            checksums: HeldChecksums { sha256, ..HeldChecksums::default() },
+            first_part: None,
+            properties: Properties::default(),
+            claim: None,
+            write_id: None,
+        }
+    }
+
+    #[test]
+    fn an_object_belies_a_plan_by_its_size_its_parts_or_the_servers_checksum_and_by_nothing_else() {
+        let plain = "0123456789abcdef0123456789abcdef";
+        let (three, two) = (format!("{plain}-3"), format!("{plain}-2"));
+        let full = Checksum::Full(DIGEST);
+        let parts = Checksum::Composite { digest: DIGEST, parts: 3, part_bytes: 5 };
+        let held = |digest, parts| Some(HeldSha256::Composite { digest, parts });
+        for (what, object, planned, belies) in [
+            ("nothing is told", head(12, plain, None), &full, false),
+            ("its own digest", head(12, plain, Some(HeldSha256::Full(DIGEST))), &full, false),
+            ("another digest", head(12, plain, Some(HeldSha256::Full(OTHER))), &full, true),
+            ("another size", head(11, plain, None), &full, true),
+            ("as many parts", head(12, &three, None), &parts, false),
+            ("fewer parts", head(12, &two, None), &parts, true),
+            ("its own composite", head(12, &three, held(DIGEST, 3)), &parts, false),
+            ("other parts, as many", head(12, &three, held(OTHER, 3)), &parts, true),
+            ("fewer parts, by the checksum", head(12, "opaque", held(DIGEST, 2)), &parts, true),
+            ("a checksum of another kind", head(12, &three, Some(HeldSha256::Full(OTHER))), &parts, false),
+            ("an ETag that tells no parts", head(12, "opaque", None), &parts, false),
+        ] {
+            assert_eq!(object.belies(12, planned).is_some(), belies, "{what}");
+        }
+    }
+}
