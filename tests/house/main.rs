@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 /// The floors, ground first. A room may import from the floors below its own, and from itself.
 const FLOORS: [&[&str]; 5] = [
     &["model", "page"],
-    &["manifest", "plan", "report", "guard", "undo"],
+    &["manifest", "plan", "report", "guard", "undo", "audit", "bucket"],
     &["local", "store", "journal"],
     &["flow", "sandbox"],
     &["cli"],
