@@ -183,7 +183,7 @@ fn cannot_open(error: RecordError) -> Failure {
 fn exit_of(end: &End, tally: &Tally) -> (Exit, Option<String>) {
     let problems: u64 =
         Outcome::ALL.iter().filter(|outcome| !outcome.is_success()).map(|outcome| tally.of(*outcome)).sum();
-    let attempted = tally.created + tally.replaced + tally.lost + tally.failed + tally.unknown + tally.source_changed;
+    let attempted = tally.written() + tally.lost + tally.failed + tally.unknown + tally.source_changed;
     match end {
         End::Finished if problems == 0 => (Exit::Done, None),
         End::Stale(moved) => {
@@ -268,6 +268,8 @@ pub(super) fn totals(tally: &Tally) -> String {
         size(tally.bytes)
     );
     let problems = [
+        (tally.restored, "restored"),
+        (tally.deleted, "deleted"),
         (tally.lost, "lost"),
         (tally.stale, "stale"),
         (tally.source_changed, "source-changed"),

@@ -90,6 +90,32 @@ pub struct Head {
     pub write_id: Option<String>,
 }
 
+/// What a copy must carry over beside the properties that a manifest can ask for.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Carried {
+    /// `x-amz-meta-noclobber-sha256`, as it stands there.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub claim: Option<String>,
+    /// The `Expires` header, as it stands there.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub expires: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub website_redirect: Option<String>,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub bucket_key: bool,
+    /// DSSE-KMS, which `Sse::Kms` does not tell from SSE-KMS.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub dsse: bool,
+}
+
+impl Carried {
+    #[must_use]
+    pub fn is_nothing(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
 /// One look at one key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Remote {

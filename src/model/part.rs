@@ -2,6 +2,8 @@
 
 /// Bytes in a mebibyte.
 pub const MIB: u64 = 1 << 20;
+/// CopyObject takes no more in one request (S3 user guide, "Copying, moving, and renaming objects"): 5 GB.
+pub const COPY_MAX_BYTES: u64 = 5_000_000_000;
 /// From this size on, a file is uploaded in parts.
 pub const MULTIPART_FROM_BYTES: u64 = 64 * MIB;
 /// No part is smaller, but for the last.

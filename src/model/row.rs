@@ -10,6 +10,10 @@ use serde::{Deserialize, Serialize};
 pub enum Outcome {
     Created,
     Replaced,
+    /// An earlier version is current again, as a version of its own.
+    Restored,
+    /// What a run created is not current any more.
+    Deleted,
     Unchanged,
     Kept,
     /// The plan refused it.
@@ -28,9 +32,11 @@ pub enum Outcome {
 }
 
 impl Outcome {
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 13] = [
         Self::Created,
         Self::Replaced,
+        Self::Restored,
+        Self::Deleted,
         Self::Unchanged,
         Self::Kept,
         Self::Refused,
@@ -47,6 +53,8 @@ impl Outcome {
         match self {
             Self::Created => "created",
             Self::Replaced => "replaced",
+            Self::Restored => "restored",
+            Self::Deleted => "deleted",
             Self::Unchanged => "unchanged",
             Self::Kept => "kept",
             Self::Refused => "refused",
@@ -65,6 +73,8 @@ impl Outcome {
         match self {
             Self::Created
             | Self::Replaced
+            | Self::Restored
+            | Self::Deleted
             | Self::Unchanged
             | Self::Kept
             | Self::Refused
@@ -79,7 +89,7 @@ impl Outcome {
     #[must_use]
     pub fn is_success(self) -> bool {
         match self {
-            Self::Created | Self::Replaced | Self::Unchanged | Self::Kept => true,
+            Self::Created | Self::Replaced | Self::Restored | Self::Deleted | Self::Unchanged | Self::Kept => true,
             Self::Refused
             | Self::Lost
             | Self::Stale
@@ -188,6 +198,8 @@ pub fn whole_rows(csv: &[u8]) -> impl Iterator<Item = &[u8]> {
 pub struct Tally {
     pub created: u64,
     pub replaced: u64,
+    pub restored: u64,
+    pub deleted: u64,
     pub unchanged: u64,
     pub kept: u64,
     pub refused: u64,
@@ -214,6 +226,8 @@ impl Tally {
         match outcome {
             Outcome::Created => &mut self.created,
             Outcome::Replaced => &mut self.replaced,
+            Outcome::Restored => &mut self.restored,
+            Outcome::Deleted => &mut self.deleted,
             Outcome::Unchanged => &mut self.unchanged,
             Outcome::Kept => &mut self.kept,
             Outcome::Refused => &mut self.refused,
@@ -229,6 +243,12 @@ impl Tally {
     #[must_use]
     pub fn of(&self, outcome: Outcome) -> u64 {
         *self.clone().of_mut(outcome)
+    }
+
+    /// Writes that happened.
+    #[must_use]
+    pub fn written(&self) -> u64 {
+        self.created + self.replaced + self.restored + self.deleted
     }
 
     #[must_use]

@@ -6,10 +6,11 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::digest::Sha256;
+use super::digest::{ETag, Sha256};
 use super::entry::{Key, Place, Properties, Rule};
-use super::head::Seen;
+use super::head::{Carried, Seen};
 use super::local::Pinned;
+use super::row::Guard;
 use super::target::Target;
 
 /// The plan file's format number. Readers refuse any other.
@@ -21,6 +22,10 @@ pub const PLAN_FORMAT: u32 = 1;
 pub enum Action {
     Create,
     Replace,
+    /// In a rollback: an earlier version is copied over the key.
+    Restore,
+    /// In a rollback: what a run created is deleted.
+    Delete,
     Unchanged,
     Keep,
     Refuse,
@@ -28,13 +33,24 @@ pub enum Action {
 }
 
 impl Action {
-    pub const ALL: [Self; 6] = [Self::Create, Self::Replace, Self::Unchanged, Self::Keep, Self::Refuse, Self::Error];
+    pub const ALL: [Self; 8] = [
+        Self::Create,
+        Self::Replace,
+        Self::Restore,
+        Self::Delete,
+        Self::Unchanged,
+        Self::Keep,
+        Self::Refuse,
+        Self::Error,
+    ];
 
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
             Self::Create => "create",
             Self::Replace => "replace",
+            Self::Restore => "restore",
+            Self::Delete => "delete",
             Self::Unchanged => "unchanged",
             Self::Keep => "keep",
             Self::Refuse => "refuse",
@@ -46,7 +62,7 @@ impl Action {
     #[must_use]
     pub fn writes(self) -> bool {
         match self {
-            Self::Create | Self::Replace => true,
+            Self::Create | Self::Replace | Self::Restore | Self::Delete => true,
             Self::Unchanged | Self::Keep | Self::Refuse | Self::Error => false,
         }
     }
@@ -76,6 +92,14 @@ pub enum Reason {
     Properties,
     /// Something is wrong with the entry; the note says what.
     Flaw,
+    /// A rollback: what a run wrote is current, and is undone.
+    Undo,
+    /// A rollback: nothing of the run is left to be undone.
+    Undone,
+    /// A rollback: somebody wrote or deleted since the run, and that is not undone.
+    Moved,
+    /// A rollback: what would be brought back is not kept any more, or never was.
+    Gone,
 }
 
 impl Reason {
@@ -89,6 +113,10 @@ impl Reason {
             Self::Unseen => "unseen",
             Self::Properties => "properties",
             Self::Flaw => "flaw",
+            Self::Undo => "undo",
+            Self::Undone => "undone",
+            Self::Moved => "moved",
+            Self::Gone => "gone",
         }
     }
 }
@@ -141,6 +169,16 @@ impl fmt::Display for Proof {
     }
 }
 
+/// The version that a restore brings back: immutable, named by its id and guarded by its ETag.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Earlier {
+    /// With its version id, always.
+    pub seen: Seen,
+    #[serde(default, skip_serializing_if = "Carried::is_nothing")]
+    pub carried: Carried,
+}
+
 /// One line of a plan: everything that applying it may rely on.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -170,6 +208,28 @@ pub struct Step {
     pub properties: Arc<Properties>,
     pub local: Option<Pinned>,
     pub head: Option<Seen>,
+    /// What a restore brings back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub earlier: Option<Box<Earlier>>,
+    /// What will hold when a rollback's step is carried out, where that is not the target's to say: a server may honour
+    /// conditions on some requests and ignore them on others.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub guard: Option<Guard>,
+}
+
+impl Step {
+    /// Bytes that the step stores: of the file, or of the version that is brought back.
+    #[must_use]
+    pub fn size(&self) -> Option<u64> {
+        let earlier = self.earlier.as_ref().map(|earlier| earlier.seen.size);
+        self.local.as_ref().map(|local| local.size).or(earlier)
+    }
+
+    /// The ETag of what a write would take the place of.
+    #[must_use]
+    pub fn etag_before(&self) -> Option<&ETag> {
+        self.head.as_ref().map(|seen| &seen.etag)
+    }
 }
 
 fn is_default_properties(properties: &Arc<Properties>) -> bool {
@@ -203,6 +263,9 @@ pub struct Header {
     pub targets: Vec<Target>,
     /// In the order in which they run; empty where the manifests name none.
     pub stages: Vec<String>,
+    /// The run that this plan rolls back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub undoes: Option<String>,
     /// Limits and the like that this plan breaks, each as a sentence; such a plan is refused.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub refusals: Vec<String>,
@@ -216,6 +279,10 @@ pub struct Header {
 pub struct Counts {
     pub create: u64,
     pub replace: u64,
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub restore: u64,
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub delete: u64,
     pub unchanged: u64,
     pub keep: u64,
     pub refuse: u64,
@@ -232,6 +299,8 @@ impl Counts {
         match step.action {
             Action::Create => self.create += 1,
             Action::Replace => self.replace += 1,
+            Action::Restore => self.restore += 1,
+            Action::Delete => self.delete += 1,
             Action::Unchanged => self.unchanged += 1,
             Action::Keep => self.keep += 1,
             Action::Refuse => self.refuse += 1,
@@ -247,13 +316,19 @@ impl Counts {
 
     #[must_use]
     pub fn steps(&self) -> u64 {
-        self.create + self.replace + self.unchanged + self.keep + self.refuse + self.error
+        self.writes() + self.unchanged + self.keep + self.refuse + self.error
     }
 
     #[must_use]
     pub fn writes(&self) -> u64 {
-        self.create + self.replace
+        self.create + self.replace + self.restore + self.delete
     }
+}
+
+// The signature is serde's.
+#[expect(clippy::trivially_copy_pass_by_ref)]
+fn is_zero(count: &u64) -> bool {
+    *count == 0
 }
 
 /// Last line of a plan.

@@ -4,7 +4,7 @@ use std::fmt;
 
 use super::digest::{Checksum, ETag};
 use super::entry::{Key, Properties};
-use super::head::VersionId;
+use super::head::{Carried, VersionId};
 
 /// The precondition of a write. There is no third value: an unconditional write cannot be spelled.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -42,10 +42,26 @@ pub struct Object {
     pub write_id: WriteId,
 }
 
+/// An earlier version that is to be copied over its own key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Copy {
+    pub key: Key,
+    pub version: VersionId,
+    /// The version's ETag. The copy asks for it: the version named `null` is not immutable.
+    pub etag: ETag,
+    pub size: u64,
+    pub properties: std::sync::Arc<Properties>,
+    pub carried: Carried,
+    /// Stands in the new version's metadata in place of the old one's.
+    pub write_id: WriteId,
+}
+
 /// The server said yes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Written {
+    /// `None` for a delete.
     pub etag: Option<ETag>,
+    /// Of a delete: the delete marker's.
     pub version: Option<VersionId>,
     pub request_id: Option<String>,
     pub http_status: u16,

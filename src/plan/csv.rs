@@ -6,10 +6,10 @@ use crate::model::target::Target;
 use super::words::encryption;
 
 /// The format's number. It changes whenever the columns do.
-pub const FORMAT: u32 = 1;
+pub const FORMAT: u32 = 2;
 
-/// The columns of format 1, in order. New ones come only at the end, with a new format number.
-pub const COLUMNS: [&str; 22] = [
+/// The columns of format 2, in order. New ones come only at the end, with a new format number.
+pub const COLUMNS: [&str; 26] = [
     "format",
     "n",
     "place",
@@ -32,6 +32,10 @@ pub const COLUMNS: [&str; 22] = [
     "last_modified_before",
     "encryption_before",
     "checksum_before",
+    "version_restored",
+    "etag_restored",
+    "size_restored",
+    "guard",
 ];
 
 /// The first line.
@@ -59,10 +63,13 @@ pub fn row(header: &Header, step: &Step) -> String {
         properties: _,
         local,
         head,
+        earlier,
+        guard,
     } = step;
     let bucket = header.targets.iter().find(|known: &&Target| *known.name == **target).map(|known| &*known.bucket);
     let local = local.as_ref();
     let seen = head.as_ref();
+    let earlier = earlier.as_ref().map(|earlier| &earlier.seen);
     let text = |text: Option<&str>| text.unwrap_or_default().to_owned();
     line(&[
         FORMAT.to_string(),
@@ -87,6 +94,10 @@ pub fn row(header: &Header, step: &Step) -> String {
         text(seen.and_then(|seen| seen.last_modified.as_deref())),
         text(seen.map(|seen| encryption(&seen.encryption))),
         text(seen.and_then(|seen| seen.checksum.as_deref())),
+        text(earlier.and_then(|earlier| earlier.version.as_ref()).map(|version| &*version.0)),
+        text(earlier.map(|earlier| earlier.etag.as_str())),
+        earlier.map(|earlier| earlier.size.to_string()).unwrap_or_default(),
+        text(guard.map(crate::model::row::Guard::name)),
     ])
 }
 

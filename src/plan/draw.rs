@@ -44,6 +44,8 @@ pub fn draw(n: u64, entry: &Entry, drawing: Drawing<'_>) -> Step {
         properties: Arc::clone(properties),
         local: None,
         head: None,
+        earlier: None,
+        guard: None,
     };
     let (local, mtime, remote, trust_metadata) = match drawing {
         Drawing::Flaw(note) => {
@@ -95,9 +97,17 @@ fn note(action: Action, reason: Reason, terms: &Terms, others: &[&'static str]) 
             others.join(", "),
             terms.rule
         )),
-        (Action::Create | Action::Replace | Action::Unchanged | Action::Keep | Action::Refuse | Action::Error, _) => {
-            None
-        }
+        (
+            Action::Create
+            | Action::Replace
+            | Action::Restore
+            | Action::Delete
+            | Action::Unchanged
+            | Action::Keep
+            | Action::Refuse
+            | Action::Error,
+            _,
+        ) => None,
     }
 }
 

@@ -215,21 +215,39 @@ impl<R: BufRead> Reader<R> {
         {
             return Err(self.damaged(format!("stage {stage:?} is not in the header")));
         }
+        let earlier = step.earlier.as_ref().map(|earlier| &earlier.seen);
         let pinned = step.local.as_ref().and_then(|local| local.checksum.as_ref()).is_some();
         let why = match step.action {
             Action::Create if step.head.is_some() => Some("a create that names an object to replace"),
+            Action::Create | Action::Replace | Action::Delete if earlier.is_some() => {
+                Some("a step that names a version to bring back, and is no restore")
+            }
+            Action::Restore if !earlier.is_some_and(|seen| seen.version.is_some() && is_exact(seen.etag.as_str())) => {
+                Some("a restore that does not name the version to bring back")
+            }
+            Action::Delete if step.head.is_none() => Some("a delete that does not name what it deletes"),
+            Action::Restore | Action::Delete if step.local.is_some() => Some("a rollback's step with a file"),
             Action::Replace if step.head.is_none() => Some("a replace that does not name what it replaces"),
             Action::Replace if !step.rule.may_replace() => Some("a replace under a rule that never replaces"),
-            Action::Create | Action::Replace if step.key.as_str().is_empty() || step.key.as_str().len() > 1024 => {
+            Action::Create | Action::Replace | Action::Restore | Action::Delete
+                if step.key.as_str().is_empty() || step.key.as_str().len() > 1024 =>
+            {
                 Some("a key that S3 cannot have")
             }
-            Action::Replace if !step.head.as_ref().is_some_and(|head| is_exact(head.etag.as_str())) => {
-                Some("a replace whose ETag does not name one object")
+            Action::Replace | Action::Restore | Action::Delete
+                if step.etag_before().is_some_and(|etag| !is_exact(etag.as_str())) =>
+            {
+                Some("a write whose ETag does not name one object")
             }
             Action::Create | Action::Replace if !pinned => Some("a write without the checksum of what it writes"),
-            Action::Create | Action::Replace | Action::Unchanged | Action::Keep | Action::Refuse | Action::Error => {
-                None
-            }
+            Action::Create
+            | Action::Replace
+            | Action::Restore
+            | Action::Delete
+            | Action::Unchanged
+            | Action::Keep
+            | Action::Refuse
+            | Action::Error => None,
         };
         if let Some(why) = why {
             return Err(self.damaged(why.to_owned()));

@@ -70,7 +70,7 @@ fn head(reviewed: &Reviewed, listed: &[&Group]) -> Markup {
 }
 
 fn cards(counts: &Counts) -> Markup {
-    let Counts { create, replace, unchanged, keep, refuse, error, by_claim, bytes } = *counts;
+    let Counts { create, replace, restore, delete, unchanged, keep, refuse, error, by_claim, bytes } = *counts;
     let card = |class: &str, what: &str, number: String| html! { li class=(class) { b { (number) } (what) } };
     let class = |class: &'static str, count: u64| if count > 0 { class } else { "" };
     html! {
@@ -79,6 +79,8 @@ fn cards(counts: &Counts) -> Markup {
             (card(class("bad", error), "in error", count(error)))
             (card(class("warn", replace), "to replace", count(replace)))
             (card(class("good", create), "to create", count(create)))
+            @if restore > 0 { (card("warn", "to restore", count(restore))) }
+            @if delete > 0 { (card("warn", "to delete", count(delete))) }
             (card("", "kept", count(keep)))
             (card("", "unchanged", count(unchanged)))
             @if by_claim > 0 { (card("warn", "unchanged by claim alone", count(by_claim))) }
@@ -160,6 +162,8 @@ fn heading(action: Action) -> &'static str {
         Action::Refuse => "refused",
         Action::Error => "in error",
         Action::Replace => "to replace",
+        Action::Restore => "to restore",
+        Action::Delete => "to delete",
         Action::Create => "to create",
         Action::Keep => "kept",
         Action::Unchanged => "unchanged",
@@ -311,6 +315,8 @@ fn details(header: &Header, step: &Step) -> Vec<(usize, String)> {
         properties: given,
         local,
         head,
+        earlier: _,
+        guard: _,
     } = step;
     let mut details = Vec::new();
     let mut say = |label: &str, text: Option<String>| {

@@ -156,7 +156,7 @@ fn section(header: &Header, group: &Group) -> Section {
     let all = count(group.count);
     let is_folded = !needs_an_eye(group.action);
     let (columns, line): (&str, fn(&Header, &Step) -> String) = match group.action {
-        Action::Refuse | Action::Replace => (
+        Action::Refuse | Action::Replace | Action::Restore | Action::Delete => (
             "| # | Object | Source | Size there | Last modified | ETag | Version | Why |\n|--:|---|---|--:|---|---|---|---|\n",
             over_line,
         ),
@@ -188,6 +188,8 @@ fn heading(action: Action) -> &'static str {
         Action::Error => "In error",
         Action::Replace => "To replace: what each would bury",
         Action::Create => "To create",
+        Action::Restore => "To restore: what each would take the place of",
+        Action::Delete => "To delete",
         Action::Keep => "Kept",
         Action::Unchanged => "Unchanged",
     }

@@ -11,8 +11,16 @@ use super::fold::{Folder, Folders, Sets};
 pub const HELD_MAX: usize = 10_000;
 
 /// The order in which actions are shown: what a reviewer must see first.
-pub const ORDER: [Action; 6] =
-    [Action::Refuse, Action::Error, Action::Replace, Action::Create, Action::Keep, Action::Unchanged];
+pub const ORDER: [Action; 8] = [
+    Action::Refuse,
+    Action::Error,
+    Action::Delete,
+    Action::Restore,
+    Action::Replace,
+    Action::Create,
+    Action::Keep,
+    Action::Unchanged,
+];
 
 /// How much is shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -70,7 +78,7 @@ impl Reviewed {
 #[derive(Debug)]
 pub struct Review {
     detail: Detail,
-    drafts: [Draft; 6],
+    drafts: [Draft; ORDER.len()],
 }
 
 #[derive(Debug)]
@@ -160,7 +168,7 @@ pub fn review(plan: &Plan, detail: Detail) -> Reviewed {
 #[must_use]
 pub fn needs_an_eye(action: Action) -> bool {
     match action {
-        Action::Refuse | Action::Error | Action::Replace => true,
+        Action::Refuse | Action::Error | Action::Replace | Action::Restore | Action::Delete => true,
         Action::Create | Action::Keep | Action::Unchanged => false,
     }
 }

@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use crate::model::digest::{Checksum, ETag, Sha256};
 use crate::model::entry::{Key, Place, Properties, Rule};
-use crate::model::head::{Encryption, Seen, VersionId};
+use crate::model::head::{Carried, Encryption, Seen, VersionId};
 use crate::model::local::Pinned;
-use crate::model::step::{Action, Counts, Footer, Header, ManifestRef, PLAN_FORMAT, Proof, Reason, Step};
+use crate::model::step::{Action, Counts, Earlier, Footer, Header, ManifestRef, PLAN_FORMAT, Proof, Reason, Step};
 use crate::model::target::{Addressing, ConditionalWrites, Target};
 use crate::plan::file::Plan;
 
@@ -33,6 +33,7 @@ pub fn header() -> Header {
             conditional_writes: ConditionalWrites::Required,
         }],
         stages: Vec::new(),
+        undoes: None,
         refusals: Vec::new(),
         warnings: Vec::new(),
     }
@@ -51,6 +52,7 @@ pub fn step(n: u64, key: &str, action: Action) -> Step {
     let (reason, proof, note) = match action {
         Action::Create => (Reason::Absent, None, None),
         Action::Replace | Action::Refuse | Action::Keep => (Reason::Differs, Some(Proof::Size), None),
+        Action::Restore | Action::Delete => (Reason::Undo, None, None),
         Action::Unchanged => (Reason::Same, Some(Proof::Sha256), None),
         Action::Error => (Reason::Flaw, None, Some("out/x.csv: permission denied".to_owned())),
     };
@@ -73,17 +75,29 @@ pub fn step(n: u64, key: &str, action: Action) -> Step {
         proof,
         note,
         properties: Arc::new(Properties { content_type: Some("text/csv".into()), ..Properties::default() }),
-        local: (action != Action::Error).then_some(pinned),
+        local: match action {
+            Action::Error | Action::Restore | Action::Delete => None,
+            Action::Create | Action::Replace | Action::Refuse | Action::Keep | Action::Unchanged => Some(pinned),
+        },
         head: match action {
             Action::Create | Action::Error => None,
-            Action::Replace | Action::Refuse | Action::Keep | Action::Unchanged => Some(seen),
+            Action::Replace | Action::Restore | Action::Delete | Action::Refuse | Action::Keep | Action::Unchanged => {
+                Some(seen.clone())
+            }
         },
+        earlier: (action == Action::Restore).then(|| {
+            let version = Some(VersionId(format!("v{n}-before")));
+            let seen = Seen { etag: ETag::new(&format!("etag{n}-before")), version, size: 11, ..seen };
+            Box::new(Earlier { seen, carried: Carried::default() })
+        }),
+        guard: None,
     }
 }
 
-/// One step of each action, in their order.
+/// One step of each action of an upload, in their order.
 pub fn steps() -> Vec<Step> {
-    (1..).zip(Action::ALL).map(|(n, action)| step(n, &format!("in/{}.csv", action.name()), action)).collect()
+    let actions = Action::ALL.into_iter().filter(|action| !matches!(action, Action::Restore | Action::Delete));
+    (1..).zip(actions).map(|(n, action)| step(n, &format!("in/{}.csv", action.name()), action)).collect()
 }
 
 pub fn plan(header: Header, steps: Vec<Step>) -> Plan {

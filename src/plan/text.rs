@@ -107,11 +107,14 @@ pub fn tell<E>(
 /// The two numbers that a ticket needs, in one line.
 #[must_use]
 pub fn totals(counts: &Counts) -> String {
-    let Counts { create, replace, unchanged, keep, refuse, error, by_claim, bytes } = *counts;
+    let Counts { create, replace, restore, delete, unchanged, keep, refuse, error, by_claim, bytes } = *counts;
     let claims = if by_claim > 0 { format!(" ({} by claim)", count(by_claim)) } else { String::new() };
     let errors = if error > 0 { format!(", {} in error", count(error)) } else { String::new() };
+    let of_rollback = [(restore, "to restore"), (delete, "to delete")];
+    let of_rollback: String =
+        of_rollback.iter().filter(|(n, _)| *n > 0).map(|(n, what)| format!(", {} {what}", count(*n))).collect();
     format!(
-        "Plan: {} to create, {} to replace, {} unchanged{claims}, {} kept, {} refused{errors} ({} to upload)",
+        "Plan: {} to create, {} to replace{of_rollback}, {} unchanged{claims}, {} kept, {} refused{errors} ({} to upload)",
         count(create),
         count(replace),
         count(unchanged),
@@ -133,6 +136,8 @@ fn look(action: Action) -> (char, &'static str, Tone) {
         Action::Error => ('!', "in error", Tone::Refuse),
         Action::Replace => ('~', "to replace", Tone::Replace),
         Action::Create => ('+', "to create", Tone::Create),
+        Action::Restore => ('<', "to restore", Tone::Replace),
+        Action::Delete => ('-', "to delete", Tone::Refuse),
         Action::Keep => ('.', "kept", Tone::Quiet),
         Action::Unchanged => ('=', "unchanged", Tone::Quiet),
     }
@@ -224,7 +229,7 @@ impl Page<'_> {
             (Action::Create | Action::Replace | Action::Refuse | Action::Error, _) => {
                 let _ = write!(line, "  <- {from}");
             }
-            (Action::Unchanged | Action::Keep, _) => {}
+            (Action::Restore | Action::Delete | Action::Unchanged | Action::Keep, _) => {}
         }
         if let Some(real) = &step.real {
             let _ = write!(line, " -> {}", name(real));
@@ -315,6 +320,7 @@ mod tests {
             manifests: Vec::new(),
             targets: Vec::new(),
             stages: Vec::new(),
+            undoes: None,
             refusals: Vec::new(),
             warnings: Vec::new(),
         };
@@ -341,6 +347,8 @@ mod tests {
                 checksum: Some(Checksum::Full(Sha256([7; 32]))),
             }),
             head: None,
+            earlier: None,
+            guard: None,
         };
         let steps: Vec<Step> = (1..=creates).map(step).collect();
         let mut counts = Counts::default();

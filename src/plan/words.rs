@@ -65,6 +65,8 @@ pub(super) fn details(step: &Step) -> Vec<String> {
                 buried(head),
                 why(step)
             )),
+            Action::Restore => details.push(format!("takes the place of {}", buried(head))),
+            Action::Delete => details.push(format!("deletes {}", buried(head))),
             Action::Create | Action::Unchanged | Action::Keep | Action::Error => {}
         }
     }

@@ -6,7 +6,12 @@ use crate::model::row::Outcome;
 #[must_use]
 pub fn advice(outcome: Outcome) -> Option<&'static str> {
     match outcome {
-        Outcome::Created | Outcome::Replaced | Outcome::Unchanged | Outcome::Kept => None,
+        Outcome::Created
+        | Outcome::Replaced
+        | Outcome::Restored
+        | Outcome::Deleted
+        | Outcome::Unchanged
+        | Outcome::Kept => None,
         Outcome::Refused => Some(
             "The plan refused it. Change the entry's rule (overwrite:), or mend what the message names, and plan again.",
         ),

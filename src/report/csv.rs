@@ -353,7 +353,7 @@ mod tests {
             flaws(&bad),
             [
                 "report.csv:2: http_status: invalid digit found in string",
-                "report.csv:4: row: unknown variant `perhaps`, expected one of `created`, `replaced`, `unchanged`, \
+                "report.csv:4: row: unknown variant `perhaps`, expected one of `created`, `replaced`, `restored`, `deleted`, `unchanged`, \
                  `kept`, `refused`, `lost`, `stale`, `source-changed`, `failed`, `unknown`, `not-attempted`",
                 "report.csv:5: http_status: invalid digit found in string",
                 "report.csv:6: has 2 columns where a report has 32",

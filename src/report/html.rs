@@ -73,7 +73,7 @@ fn groups(report: &Report, level: Level, rows_max: usize) -> Groups<'_> {
     for row in report.told(level) {
         match row.outcome {
             Outcome::Created | Outcome::Kept | Outcome::Unchanged => {}
-            Outcome::Replaced => groups.replaced.push(row),
+            Outcome::Replaced | Outcome::Restored | Outcome::Deleted => groups.replaced.push(row),
             Outcome::Refused
             | Outcome::Lost
             | Outcome::Stale
@@ -159,7 +159,7 @@ fn cards(tally: &Tally) -> Markup {
     let class = |outcome: Outcome| match outcome {
         _ if tally.of(outcome) == 0 => "",
         Outcome::Created => "good",
-        Outcome::Replaced => "warn",
+        Outcome::Replaced | Outcome::Restored | Outcome::Deleted => "warn",
         Outcome::Unchanged | Outcome::Kept => "",
         Outcome::Refused
         | Outcome::Lost
@@ -489,17 +489,17 @@ mod tests {
         let rows = data["rows"].as_array().unwrap();
         let outcomes: Vec<_> = rows.iter().map(|row| row["c"][1].as_str().unwrap()).collect();
         assert_eq!(
-            outcomes[..9].join(" "),
-            "refused lost stale source-changed failed unknown not-attempted replaced replaced"
+            outcomes[..11].join(" "),
+            "refused lost stale source-changed failed unknown not-attempted replaced restored deleted replaced"
         );
-        assert_eq!(outcomes[9..].join(" "), "created created kept unchanged");
+        assert_eq!(outcomes[11..].join(" "), "created created kept unchanged");
         let text = rows[7].to_string();
         for fact in
             ["before-2", "v2-before", "after-2", "v2-after", "sha256:cdcd", "0198-run-2", "request-2", "1,500 ms"]
         {
             assert!(text.contains(fact), "{fact}: {text}");
         }
-        let evil = rows[8]["c"][2].as_str().unwrap();
+        let evil = rows[10]["c"][2].as_str().unwrap();
         assert_eq!(evil, "</script><b>=1|\\u{202e}");
     }
 

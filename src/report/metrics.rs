@@ -203,7 +203,7 @@ mod tests {
         // All outcomes are there, whatever became of the run.
         assert_eq!(
             third.lines().filter(|line| line.starts_with("noclobber_rows{") && line.ends_with(" 0")).count(),
-            11
+            Outcome::ALL.len()
         );
         assert_eq!(value(&text(&third, &ran(Exit::Done, 4_001)), LAST_SUCCESS), "4.001");
     }
@@ -251,7 +251,7 @@ mod tests {
             let before = Before { manifest: Some(manifest.clone()), runs, last_success_ms: at };
             let ran = Ran { manifest: Some(manifest.clone()), ..ran(Exit::Stale, 5) };
             let text = render(&before, &ran);
-            prop_assert_eq!(text.split('\n').count(), 1 + 7 * 2 + 6 + 11 + 1);
+            prop_assert_eq!(text.split('\n').count(), 1 + 7 * 2 + 6 + Outcome::ALL.len() + 1);
             let expected = Before { manifest: Some(manifest), runs: runs + 1, last_success_ms: at };
             prop_assert_eq!(read(text.as_bytes()), Old::Ours(expected));
         }

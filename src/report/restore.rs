@@ -31,12 +31,16 @@ pub struct Commands {
 #[must_use]
 pub fn restore(row: &Row) -> Restore {
     match row.outcome {
-        Outcome::Replaced if row.version_before.is_empty() => Restore::Gone("not versioned: cannot be got back"),
+        Outcome::Replaced | Outcome::Restored | Outcome::Deleted if row.version_before.is_empty() => {
+            Restore::Gone("not versioned: cannot be got back")
+        }
         // Where versioning is suspended, every write goes to the version named `null`, and takes the old one's place.
-        Outcome::Replaced if row.version_before == row.version_after => {
+        Outcome::Replaced | Outcome::Restored | Outcome::Deleted if row.version_before == row.version_after => {
             Restore::Gone("versioning is suspended: cannot be got back")
         }
-        Outcome::Replaced => Restore::Version { id: row.version_before.clone(), commands: commands(row) },
+        Outcome::Replaced | Outcome::Restored | Outcome::Deleted => {
+            Restore::Version { id: row.version_before.clone(), commands: commands(row) }
+        }
         Outcome::Created
         | Outcome::Unchanged
         | Outcome::Kept
@@ -74,7 +78,9 @@ fn commands(row: &Row) -> Option<Commands> {
     let source = given("copy-source", &format!("{bucket}/{key}?versionId={version_before}"));
     let ours = if etag_after.is_empty() { String::new() } else { ETag::new(etag_after).quoted() };
     // Whoever wrote since is not overwritten: the copy carries a precondition, like every write of ours.
-    let copy = format!("aws s3api copy-object{common}{source}{}{ends}", given("if-match", &ours));
+    let condition =
+        if row.outcome == Outcome::Deleted { given("if-none-match", "*") } else { given("if-match", &ours) };
+    let copy = format!("aws s3api copy-object{common}{source}{condition}{ends}");
     Some(Commands { get, copy })
 }
 
@@ -121,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_gone_is_called_gone_and_only_a_replace_buries() {
+    fn what_is_gone_is_called_gone_and_only_what_took_an_objects_place_buries() {
         let row = samples::row(1, Outcome::Replaced);
         let versions = |before: &str, after: &str| Row {
             version_before: before.into(),
@@ -131,9 +137,14 @@ mod tests {
         assert_eq!(restore(&versions("", "")), Restore::Gone("not versioned: cannot be got back"));
         assert_eq!(restore(&versions("null", "null")), Restore::Gone("versioning is suspended: cannot be got back"));
         assert!(matches!(restore(&versions("null", "v2")), Restore::Version { id, .. } if id == "null"));
-        for outcome in Outcome::ALL.into_iter().filter(|outcome| *outcome != Outcome::Replaced) {
-            assert_eq!(restore(&Row { outcome, ..row.clone() }), Restore::Nothing, "{outcome}");
+        let buries = [Outcome::Replaced, Outcome::Restored, Outcome::Deleted];
+        for outcome in Outcome::ALL {
+            let buried = restore(&Row { outcome, ..row.clone() }) != Restore::Nothing;
+            assert_eq!(buried, buries.contains(&outcome), "{outcome}");
         }
+        // Over a key that was deleted nothing may be there.
+        let deleted = Row { outcome: Outcome::Deleted, ..row.clone() };
+        assert!(said(&deleted).copy.contains(" --if-none-match='*'") && !said(&deleted).copy.contains("--if-match"));
     }
 
     #[test]

@@ -27,7 +27,7 @@ pub fn blank(run_id: &str, plan_digest: &str, step: &Step, target: &Target) -> R
         action: step.action.to_string(),
         reason: step.reason.to_string(),
         outcome: Outcome::NotAttempted,
-        size_bytes: step.local.as_ref().map(|local| local.size),
+        size_bytes: step.size(),
         sha256: text(checksum.as_ref().and_then(Checksum::full).map(|digest| digest.to_string())),
         checksum: text(checksum.map(|checksum| checksum.to_string())),
         etag_before: text(step.head.as_ref().map(|head| head.etag.to_string())),

@@ -177,6 +177,7 @@ mod tests {
             manifests: vec![manifest],
             targets: vec![target],
             stages: vec!["data".into(), "index".into()],
+            undoes: None,
             refusals: Vec::new(),
             warnings: Vec::new(),
         };

@@ -10,9 +10,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use crate::model::digest::ETag;
 use crate::model::entry::Key;
 use crate::model::head::{Remote, VersionId};
-use crate::model::write::{Cause, Expect, LookError, Object, PutError, Refusal, Written};
+use crate::model::write::{Cause, Copy, Expect, LookError, Object, PutError, Refusal, Written};
 use crate::store::{
-    Access, Body, HeldPart, Page, Part, PartTaken, ProbeKey, Probed, Store, UploadId, UploadsMark, UploadsPage, Version,
+    Access, Body, Buried, CopiedPart, HeldPart, Page, Part, PartTaken, ProbeKey, Probed, Store, UploadId, UploadsMark,
+    UploadsPage, Version,
 };
 
 /// A way to fail.
@@ -127,6 +128,9 @@ struct Late {
 enum LateWrite {
     Put { object: Object, body: Body, expect: Expect },
     Complete { object: Object, upload: UploadId, parts: Vec<PartTaken>, expect: Expect },
+    Copy { copy: Copy, expect: Expect },
+    CompleteCopy { copy: Copy, upload: UploadId, parts: Vec<CopiedPart>, expect: Expect },
+    Delete { key: Key, etag: ETag },
 }
 
 impl<S: Store> Flaky<S> {
@@ -211,6 +215,11 @@ impl<S: Store> Flaky<S> {
             LateWrite::Complete { object, upload, parts, expect } => {
                 self.inner.complete(&object, &upload, &parts, &expect).await
             }
+            LateWrite::Copy { copy, expect } => self.inner.copy(&copy, &expect).await,
+            LateWrite::CompleteCopy { copy, upload, parts, expect } => {
+                self.inner.complete_copy(&copy, &upload, &parts, &expect).await
+            }
+            LateWrite::Delete { key, etag } => self.inner.delete(&key, &etag).await,
         };
     }
 }
@@ -311,6 +320,65 @@ impl<S: Store> Store for Flaky<S> {
     async fn abort(&self, key: &Key, upload: &UploadId) -> Result<(), LookError> {
         self.look("abort", key.as_str()).await?;
         self.inner.abort(key, upload).await
+    }
+
+    async fn buried(&self, key: &Key, version: &VersionId) -> Result<Buried, LookError> {
+        self.look("buried", key.as_str()).await?;
+        self.inner.buried(key, version).await
+    }
+
+    async fn copy(&self, copy: &Copy, expect: &Expect) -> Result<Written, PutError> {
+        let fault = self.draw_write("copy", &copy.key).await;
+        if fault == Some(Fault::Late) {
+            self.be_late(LateWrite::Copy { copy: copy.clone(), expect: expect.clone() });
+        }
+        fail(fault, self.inner.copy(copy, expect)).await
+    }
+
+    async fn create_copy(&self, copy: &Copy) -> Result<UploadId, PutError> {
+        fail(self.draw_write("create_copy", &copy.key).await, self.inner.create_copy(copy)).await
+    }
+
+    async fn copy_part(
+        &self,
+        copy: &Copy,
+        upload: &UploadId,
+        number: u32,
+        bytes: std::ops::RangeInclusive<u64>,
+    ) -> Result<CopiedPart, PutError> {
+        let fault = self.draw_write("copy_part", &copy.key).await;
+        fail(fault, self.inner.copy_part(copy, upload, number, bytes)).await
+    }
+
+    async fn complete_copy(
+        &self,
+        copy: &Copy,
+        upload: &UploadId,
+        parts: &[CopiedPart],
+        expect: &Expect,
+    ) -> Result<Written, PutError> {
+        let fault = self.draw_write("complete_copy", &copy.key).await;
+        if fault == Some(Fault::Late) {
+            self.be_late(LateWrite::CompleteCopy {
+                copy: copy.clone(),
+                upload: upload.clone(),
+                parts: parts.to_vec(),
+                expect: expect.clone(),
+            });
+        }
+        fail(fault, self.inner.complete_copy(copy, upload, parts, expect)).await
+    }
+
+    async fn delete(&self, key: &Key, etag: &ETag) -> Result<Written, PutError> {
+        let fault = self.draw_write("delete", key).await;
+        if fault == Some(Fault::Late) {
+            self.be_late(LateWrite::Delete { key: key.clone(), etag: etag.clone() });
+        }
+        fail(fault, self.inner.delete(key, etag)).await
+    }
+
+    async fn probe_checksum(&self, probe: &ProbeKey) -> Result<Probed, LookError> {
+        self.inner.probe_checksum(probe).await
     }
 
     async fn probe_put(&self, probe: &ProbeKey) -> Result<Probed, LookError> {

@@ -1,6 +1,9 @@
 //! The reference store: what a correct bucket does, versioned, atomic, in memory. No clock: time is a count of writes.
 
+mod rollback;
+
 use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
 use std::os::unix::fs::FileExt as _;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -8,12 +11,12 @@ use bytes::Bytes;
 use md5::Digest as _;
 
 use crate::model::digest::{Checksum, ETag, Md5, Sha256};
-use crate::model::entry::{Key, Properties};
+use crate::model::entry::{Key, Properties, Sse};
 use crate::model::head::{Encryption, Head, HeldChecksums, HeldSha256, Remote, VersionId};
-use crate::model::write::{Cause, Expect, LookError, Object, PutError, Refusal, Written};
+use crate::model::write::{Cause, Copy, Expect, LookError, Object, PutError, Refusal, Written};
 use crate::store::{
-    Access, Body, HeldPart, Listed, OpenUpload, Page, Part, PartContent, PartTaken, ProbeKey, Probed, Store, UploadId,
-    UploadsMark, UploadsPage, Version,
+    Access, Body, Buried, CopiedPart, HeldPart, Listed, OpenUpload, Page, Part, PartContent, PartTaken, ProbeKey,
+    Probed, Store, UploadId, UploadsMark, UploadsPage, Version,
 };
 
 const PAGE_KEYS: usize = 1000;
@@ -24,6 +27,7 @@ pub struct Memory {
     bucket: Arc<Mutex<Bucket>>,
     page_keys: usize,
     honours: bool,
+    honours_undo: bool,
 }
 
 #[derive(Debug, Default)]
@@ -31,6 +35,7 @@ struct Bucket {
     /// Oldest version first. Never empty.
     keys: BTreeMap<Key, Vec<Stored>>,
     uploads: BTreeMap<String, Upload>,
+    copies: BTreeMap<String, rollback::Copying>,
     /// Counts writes; makes version ids, upload ids and times.
     writes: u64,
     unseen: bool,
@@ -69,7 +74,7 @@ pub struct Past {
 
 impl Default for Memory {
     fn default() -> Self {
-        Self { bucket: Arc::default(), page_keys: PAGE_KEYS, honours: true }
+        Self { bucket: Arc::default(), page_keys: PAGE_KEYS, honours: true, honours_undo: true }
     }
 }
 
@@ -89,7 +94,25 @@ impl Memory {
     /// A server that answers 200 and overwrites, whatever the precondition: what must never be trusted.
     #[must_use]
     pub fn that_ignores_conditions() -> Self {
-        Self { honours: false, ..Self::default() }
+        Self { honours: false, honours_undo: false, ..Self::default() }
+    }
+
+    /// A server that honours conditions on PutObject and CompleteMultipartUpload, and ignores them on CopyObject and
+    /// DeleteObject, as most do.
+    #[must_use]
+    pub fn that_ignores_conditions_of_a_rollback() -> Self {
+        Self { honours_undo: false, ..Self::default() }
+    }
+
+    /// A version expires: nobody gets it back.
+    pub fn expire(&self, key: &Key, version: &VersionId) {
+        let mut bucket = self.lock();
+        if let Some(versions) = bucket.keys.get_mut(key) {
+            versions.retain(|stored| stored.version != *version);
+            if versions.is_empty() {
+                bucket.keys.remove(key);
+            }
+        }
     }
 
     /// From now on HEAD answers 403, or does not any more.
@@ -169,7 +192,8 @@ impl Memory {
     /// Uploads that were begun and neither completed nor aborted: what somebody pays for.
     #[must_use]
     pub fn open_uploads(&self) -> usize {
-        self.lock().uploads.len()
+        let bucket = self.lock();
+        bucket.uploads.len() + bucket.copies.len()
     }
 
     fn lock(&self) -> MutexGuard<'_, Bucket> {
@@ -248,11 +272,7 @@ impl Bucket {
             etag: etag.clone(),
             version: None,
             last_modified: None,
-            encryption: match properties.sse {
-                None => Encryption::None,
-                Some(crate::model::entry::Sse::Aes256) => Encryption::Aes256,
-                Some(crate::model::entry::Sse::Kms(_)) => Encryption::Kms,
-            },
+            encryption: encryption_of(&properties),
             checksums: HeldChecksums { sha256: Some(sha256), ..HeldChecksums::default() },
             first_part,
             properties,
@@ -462,8 +482,50 @@ impl Store for Memory {
     }
 
     async fn abort(&self, _key: &Key, upload: &UploadId) -> Result<(), LookError> {
-        self.lock().uploads.remove(&upload.0);
+        let mut bucket = self.lock();
+        bucket.uploads.remove(&upload.0);
+        bucket.copies.remove(&upload.0);
         Ok(())
+    }
+
+    async fn buried(&self, key: &Key, version: &VersionId) -> Result<Buried, LookError> {
+        Ok(self.past(key, version))
+    }
+
+    async fn copy(&self, copy: &Copy, expect: &Expect) -> Result<Written, PutError> {
+        self.copied(copy, expect)
+    }
+
+    async fn create_copy(&self, copy: &Copy) -> Result<UploadId, PutError> {
+        Ok(self.copying(copy))
+    }
+
+    async fn copy_part(
+        &self,
+        copy: &Copy,
+        upload: &UploadId,
+        number: u32,
+        bytes: RangeInclusive<u64>,
+    ) -> Result<CopiedPart, PutError> {
+        self.part_copied(copy, upload, number, bytes)
+    }
+
+    async fn complete_copy(
+        &self,
+        copy: &Copy,
+        upload: &UploadId,
+        parts: &[CopiedPart],
+        expect: &Expect,
+    ) -> Result<Written, PutError> {
+        self.copy_completed(copy, upload, parts, expect)
+    }
+
+    async fn delete(&self, key: &Key, etag: &ETag) -> Result<Written, PutError> {
+        self.deleted(key, etag)
+    }
+
+    async fn probe_checksum(&self, _probe: &ProbeKey) -> Result<Probed, LookError> {
+        Ok(Probed::Honoured)
     }
 
     async fn probe_put(&self, probe: &ProbeKey) -> Result<Probed, LookError> {
@@ -481,6 +543,14 @@ impl Store for Memory {
     async fn remove_probe(&self, probe: &ProbeKey) -> Result<(), LookError> {
         self.lock().keys.remove(probe.key());
         Ok(())
+    }
+}
+
+fn encryption_of(properties: &Properties) -> Encryption {
+    match properties.sse {
+        None => Encryption::None,
+        Some(Sse::Aes256) => Encryption::Aes256,
+        Some(Sse::Kms(_)) => Encryption::Kms,
     }
 }
 

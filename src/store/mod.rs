@@ -18,8 +18,8 @@ use jiff::Timestamp;
 
 use crate::model::digest::{ETag, Sha256};
 use crate::model::entry::Key;
-use crate::model::head::{Remote, VersionId};
-use crate::model::write::{Expect, LookError, Object, PutError, Written};
+use crate::model::head::{Carried, Head, Remote, VersionId};
+use crate::model::write::{Copy, Expect, LookError, Object, PutError, Written};
 
 /// The bytes of one single-request write.
 #[derive(Debug, Clone)]
@@ -157,6 +157,28 @@ pub struct Version {
     pub last_modified: Option<String>,
 }
 
+/// One version of a key, with all that a copy of it must carry over.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Buried {
+    /// With its tags.
+    There {
+        head: Box<Head>,
+        carried: Carried,
+    },
+    DeleteMarker,
+    /// There is no such version (any more).
+    Gone,
+    /// The server would not say (HEAD 403).
+    Unseen,
+}
+
+/// A part that the server copied.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CopiedPart {
+    pub number: u32,
+    pub etag: ETag,
+}
+
 /// What the one HeadBucket up front said.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Access {
@@ -239,6 +261,40 @@ pub trait Store: Send + Sync + 'static {
 
     /// AbortMultipartUpload. An upload that is not there any more is fine.
     fn abort(&self, key: &Key, upload: &UploadId) -> impl Future<Output = Result<(), LookError>> + Send;
+
+    /// HeadObject and GetObjectTagging of one version.
+    fn buried(&self, key: &Key, version: &VersionId) -> impl Future<Output = Result<Buried, LookError>> + Send;
+
+    /// CopyObject of an earlier version over its own key, with its precondition on what is there now, and one on what
+    /// is copied. Carries over everything that [`Copy`] names; the version's own tags are copied by the server.
+    fn copy(&self, copy: &Copy, expect: &Expect) -> impl Future<Output = Result<Written, PutError>> + Send;
+
+    /// CreateMultipartUpload for a copy that CopyObject will not take, with all that [`Copy`] names, tags too.
+    fn create_copy(&self, copy: &Copy) -> impl Future<Output = Result<UploadId, PutError>> + Send;
+
+    /// UploadPartCopy of the bytes `first..=last` of the version, if it still has its ETag.
+    fn copy_part(
+        &self,
+        copy: &Copy,
+        upload: &UploadId,
+        number: u32,
+        bytes: std::ops::RangeInclusive<u64>,
+    ) -> impl Future<Output = Result<CopiedPart, PutError>> + Send;
+
+    /// CompleteMultipartUpload of copied parts, with its precondition and the object's size.
+    fn complete_copy(
+        &self,
+        copy: &Copy,
+        upload: &UploadId,
+        parts: &[CopiedPart],
+        expect: &Expect,
+    ) -> impl Future<Output = Result<Written, PutError>> + Send;
+
+    /// DeleteObject with `If-Match`, never of a version: where versions are kept, a delete marker becomes current.
+    fn delete(&self, key: &Key, etag: &ETag) -> impl Future<Output = Result<Written, PutError>> + Send;
+
+    /// Asks whether a checksum that does not fit its bytes is refused: a tiny PUT with one, to a probe key.
+    fn probe_checksum(&self, probe: &ProbeKey) -> impl Future<Output = Result<Probed, LookError>> + Send;
 
     /// Asks whether conditions on PutObject are honoured: a tiny PUT to a probe key with `If-Match` on an impossible ETag.
     fn probe_put(&self, probe: &ProbeKey) -> impl Future<Output = Result<Probed, LookError>> + Send;

@@ -141,7 +141,7 @@ fn metrics_are_written_however_a_run_ends_and_keep_what_outlives_it() {
         let metrics = session.read("m.prom");
         assert_eq!(value(&metrics, "noclobber_last_exit_code{"), exit.to_string(), "{command}");
         assert_eq!(value(&metrics, "noclobber_runs_total{"), runs.to_string(), "{command}");
-        assert_eq!(metrics.matches("noclobber_rows{manifest=\"m.yaml\",outcome=").count(), 11, "{command}");
+        assert_eq!(metrics.matches("noclobber_rows{manifest=\"m.yaml\",outcome=").count(), 13, "{command}");
         metrics
     };
     let run = "run m.yaml --date 2026-01-31 --sandbox s --out runs";

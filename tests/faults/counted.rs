@@ -1,14 +1,16 @@
 //! A store that writes down how much is under way in it.
 
 use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
 use std::sync::{Arc, Mutex};
 
 use noclobber::model::digest::ETag;
 use noclobber::model::entry::Key;
 use noclobber::model::head::{Remote, VersionId};
-use noclobber::model::write::{Expect, LookError, Object, PutError, Written};
+use noclobber::model::write::{Copy, Expect, LookError, Object, PutError, Written};
 use noclobber::store::{
-    Access, Body, HeldPart, Page, Part, PartTaken, ProbeKey, Probed, Store, UploadId, UploadsMark, UploadsPage, Version,
+    Access, Body, Buried, CopiedPart, HeldPart, Page, Part, PartTaken, ProbeKey, Probed, Store, UploadId, UploadsMark,
+    UploadsPage, Version,
 };
 
 /// What becomes of parts.
@@ -178,6 +180,46 @@ impl<S: Store> Store for Counted<S> {
     async fn abort(&self, key: &Key, upload: &UploadId) -> Result<(), LookError> {
         self.inner.abort(key, upload).await
     }
+    async fn buried(&self, key: &Key, version: &VersionId) -> Result<Buried, LookError> {
+        self.inner.buried(key, version).await
+    }
+
+    async fn copy(&self, copy: &Copy, expect: &Expect) -> Result<Written, PutError> {
+        self.inner.copy(copy, expect).await
+    }
+
+    async fn create_copy(&self, copy: &Copy) -> Result<UploadId, PutError> {
+        self.inner.create_copy(copy).await
+    }
+
+    async fn copy_part(
+        &self,
+        copy: &Copy,
+        upload: &UploadId,
+        number: u32,
+        bytes: RangeInclusive<u64>,
+    ) -> Result<CopiedPart, PutError> {
+        self.inner.copy_part(copy, upload, number, bytes).await
+    }
+
+    async fn complete_copy(
+        &self,
+        copy: &Copy,
+        upload: &UploadId,
+        parts: &[CopiedPart],
+        expect: &Expect,
+    ) -> Result<Written, PutError> {
+        self.inner.complete_copy(copy, upload, parts, expect).await
+    }
+
+    async fn delete(&self, key: &Key, etag: &ETag) -> Result<Written, PutError> {
+        self.inner.delete(key, etag).await
+    }
+
+    async fn probe_checksum(&self, probe: &ProbeKey) -> Result<Probed, LookError> {
+        self.inner.probe_checksum(probe).await
+    }
+
     async fn probe_put(&self, probe: &ProbeKey) -> Result<Probed, LookError> {
         self.inner.probe_put(probe).await
     }

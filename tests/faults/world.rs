@@ -375,7 +375,9 @@ impl World {
                     assert!(!row.version_after.is_empty(), "{case}");
                 }
                 Outcome::Unknown => {}
-                Outcome::Unchanged
+                Outcome::Restored
+                | Outcome::Deleted
+                | Outcome::Unchanged
                 | Outcome::Kept
                 | Outcome::Refused
                 | Outcome::Lost

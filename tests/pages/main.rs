@@ -47,7 +47,7 @@ fn step(n: u64, key: &str, action: Action) -> Step {
     let (reason, proof, head) = match action {
         Action::Create => ("absent", None, None),
         Action::Unchanged => ("same", Some("sha256"), Some(head)),
-        Action::Error => ("flaw", None, None),
+        Action::Error | Action::Restore | Action::Delete => ("flaw", None, None),
         Action::Replace | Action::Keep | Action::Refuse => ("differs", Some("size"), Some(head)),
     };
     let step = json!({

@@ -32,6 +32,8 @@ impl Planned for Action {
         match self {
             Self::Create => Outcome::Created,
             Self::Replace => Outcome::Replaced,
+            Self::Restore => Outcome::Restored,
+            Self::Delete => Outcome::Deleted,
             Self::Unchanged => Outcome::Unchanged,
             Self::Keep => Outcome::Kept,
             Self::Refuse => Outcome::Refused,

@@ -380,7 +380,9 @@ impl World {
                     assert!(self.stranger || self.is_moved(), "lost to nobody\n{}", case());
                     assert!(ours.is_empty(), "a write happened and its row says {}\n{}", row.outcome, case());
                 }
-                Outcome::Unchanged
+                Outcome::Restored
+                | Outcome::Deleted
+                | Outcome::Unchanged
                 | Outcome::Kept
                 | Outcome::Refused
                 | Outcome::SourceChanged

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::future::Future;
+use std::ops::RangeInclusive;
 use std::sync::{Arc, Mutex};
 
 use noclobber::flow::apply::record::Record;
@@ -14,11 +15,12 @@ use noclobber::model::head::{Remote, VersionId};
 use noclobber::model::row::Row;
 use noclobber::model::step::digest_text;
 use noclobber::model::target::Target;
-use noclobber::model::write::{Cause, Expect, LookError, Object, PutError, Written};
+use noclobber::model::write::{Cause, Copy, Expect, LookError, Object, PutError, Written};
 use noclobber::plan::file::Plan;
 use noclobber::store::s3::{Keys, S3};
 use noclobber::store::{
-    Access, Body, HeldPart, Page, Part, PartTaken, ProbeKey, Probed, Store, UploadId, UploadsMark, UploadsPage, Version,
+    Access, Body, Buried, CopiedPart, HeldPart, Page, Part, PartTaken, ProbeKey, Probed, Store, UploadId, UploadsMark,
+    UploadsPage, Version,
 };
 
 use tokio::sync::Notify;
@@ -222,6 +224,49 @@ impl Store for Striking {
             return Err(LookError { cause, stop: false });
         }
         self.inner.abort(key, upload).await
+    }
+
+    async fn buried(&self, key: &Key, version: &VersionId) -> Result<Buried, LookError> {
+        self.inner.buried(key, version).await
+    }
+
+    async fn copy(&self, copy: &Copy, expect: &Expect) -> Result<Written, PutError> {
+        self.strike(&copy.key).await;
+        self.inner.copy(copy, expect).await
+    }
+
+    async fn create_copy(&self, copy: &Copy) -> Result<UploadId, PutError> {
+        self.inner.create_copy(copy).await
+    }
+
+    async fn copy_part(
+        &self,
+        copy: &Copy,
+        upload: &UploadId,
+        number: u32,
+        bytes: RangeInclusive<u64>,
+    ) -> Result<CopiedPart, PutError> {
+        self.inner.copy_part(copy, upload, number, bytes).await
+    }
+
+    async fn complete_copy(
+        &self,
+        copy: &Copy,
+        upload: &UploadId,
+        parts: &[CopiedPart],
+        expect: &Expect,
+    ) -> Result<Written, PutError> {
+        self.strike(&copy.key).await;
+        self.inner.complete_copy(copy, upload, parts, expect).await
+    }
+
+    async fn delete(&self, key: &Key, etag: &ETag) -> Result<Written, PutError> {
+        self.strike(key).await;
+        self.inner.delete(key, etag).await
+    }
+
+    async fn probe_checksum(&self, probe: &ProbeKey) -> Result<Probed, LookError> {
+        self.inner.probe_checksum(probe).await
     }
 
     fn probe_put(&self, probe: &ProbeKey) -> impl Future<Output = Result<Probed, LookError>> + Send {

@@ -219,7 +219,9 @@ impl Scene {
                 assert_eq!(past.version.as_deref().unwrap_or_default(), row.version_after, "{}", case());
                 assert!(past.bytes == planned, "other bytes than were planned\n{}", case());
             }
-            Outcome::Unchanged
+            Outcome::Restored
+            | Outcome::Deleted
+            | Outcome::Unchanged
             | Outcome::Kept
             | Outcome::Refused
             | Outcome::Lost

@@ -75,6 +75,8 @@ impl Problems {
             // Not attempted follows from some other row, which was told; refused was known when the plan was made.
             Outcome::Created
             | Outcome::Replaced
+            | Outcome::Restored
+            | Outcome::Deleted
             | Outcome::Unchanged
             | Outcome::Kept
             | Outcome::Refused

@@ -212,6 +212,8 @@ impl<S: Store, L: Ledger> Run<S, L> {
             }
             Outcome::Created
             | Outcome::Replaced
+            | Outcome::Restored
+            | Outcome::Deleted
             | Outcome::Unchanged
             | Outcome::Kept
             | Outcome::Refused
@@ -375,7 +377,7 @@ fn settle_unwritten<S: Store, L: Ledger>(run: &Run<S, L>, step: &Step) {
         Action::Keep => Outcome::Kept,
         Action::Refuse => Outcome::Refused,
         Action::Error => Outcome::Failed,
-        Action::Create | Action::Replace => return,
+        Action::Create | Action::Replace | Action::Restore | Action::Delete => return,
     };
     run.book(&row);
 }

@@ -156,6 +156,8 @@ async fn first_create<S: Store, L: Ledger>(run: &Arc<Run<S, L>>, name: &str, ste
         Outcome::Lost | Outcome::Kept => return Ok(true),
         // There is nothing of ours there to repeat it over: another create has to show it.
         Outcome::Replaced
+        | Outcome::Restored
+        | Outcome::Deleted
         | Outcome::Unchanged
         | Outcome::Refused
         | Outcome::Stale

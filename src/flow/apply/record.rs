@@ -287,27 +287,27 @@ mod tests {
         for (n, outcome) in (1..).zip(Outcome::ALL) {
             first.record(samples::row(n, outcome)).unwrap();
         }
-        first.upload(9, &Key::new("k"), "u").unwrap();
+        first.upload(11, &Key::new("k"), "u").unwrap();
         drop(first);
 
         let second = open(&folder);
         assert_eq!(second.uploads().len(), 1);
-        let entries = |is: &dyn Fn(u64) -> bool| (1..=11).filter(|n| is(*n)).collect::<Vec<_>>();
-        assert_eq!(entries(&|n| !second.finished().contains_key(&n)), [9, 10, 11]);
-        assert_eq!(entries(&|n| second.is_in_doubt(n)), [10]);
-        // 9 failed and is not reached again, 10 was in doubt and is settled, 11 is done.
-        second.record(samples::row(9, Outcome::NotAttempted)).unwrap();
-        second.record(samples::row(10, Outcome::Replaced)).unwrap();
-        second.record(samples::row(11, Outcome::Created)).unwrap();
-        let rows = second.finish(11).unwrap();
-        let outcomes: Vec<_> = rows[8..].iter().map(|row| row.outcome).collect();
+        let entries = |is: &dyn Fn(u64) -> bool| (1..=13).filter(|n| is(*n)).collect::<Vec<_>>();
+        assert_eq!(entries(&|n| !second.finished().contains_key(&n)), [11, 12, 13]);
+        assert_eq!(entries(&|n| second.is_in_doubt(n)), [12]);
+        // 11 failed and is not reached again, 12 was in doubt and is settled, 13 is done.
+        second.record(samples::row(11, Outcome::NotAttempted)).unwrap();
+        second.record(samples::row(12, Outcome::Replaced)).unwrap();
+        second.record(samples::row(13, Outcome::Created)).unwrap();
+        let rows = second.finish(13).unwrap();
+        let outcomes: Vec<_> = rows[10..].iter().map(|row| row.outcome).collect();
         assert_eq!(outcomes, [Outcome::Failed, Outcome::Replaced, Outcome::Created]);
 
         let third = open(&folder);
         assert!(third.is_resumed());
-        assert_eq!(third.finished().len(), 10);
-        third.record(samples::row(9, Outcome::Created)).unwrap();
-        assert_eq!(third.finish(11).unwrap()[8].outcome, Outcome::Created);
+        assert_eq!(third.finished().len(), 12);
+        third.record(samples::row(11, Outcome::Created)).unwrap();
+        assert_eq!(third.finish(13).unwrap()[10].outcome, Outcome::Created);
     }
 
     #[test]

@@ -27,11 +27,19 @@ const VERSIONS_MAX: usize = 100;
 /// The precondition of a step: what the plan saw, and nothing else.
 fn expect(step: &Step) -> Option<Expect> {
     match (step.action, &step.head) {
-        (Action::Create, None) => Some(Expect::Absent),
-        (Action::Replace, Some(seen)) => Some(Expect::Unchanged(seen.etag.clone())),
-        (Action::Create | Action::Replace | Action::Unchanged | Action::Keep | Action::Refuse | Action::Error, _) => {
-            None
-        }
+        // What is restored over nothing was deleted since.
+        (Action::Create | Action::Restore, None) => Some(Expect::Absent),
+        (Action::Replace | Action::Restore | Action::Delete, Some(seen)) => Some(Expect::Unchanged(seen.etag.clone())),
+        (
+            Action::Create
+            | Action::Replace
+            | Action::Delete
+            | Action::Unchanged
+            | Action::Keep
+            | Action::Refuse
+            | Action::Error,
+            _,
+        ) => None,
     }
 }
 

@@ -127,6 +127,7 @@ impl Draft {
             manifests: gathered.manifests,
             targets,
             stages: gathered.stages,
+            undoes: None,
             refusals: gathered.refusals.iter().map(ToString::to_string).collect(),
             warnings: gathered.warnings.into_iter().chain(warnings).collect(),
         };

@@ -7,9 +7,10 @@ use proptest::prelude::*;
 use super::*;
 use crate::model::digest::{Checksum, ETag};
 use crate::model::entry::{Key, Place, Properties, Rule};
-use crate::model::head::{Encryption, Seen, VersionId};
+use crate::model::head::{Carried, Encryption, Seen, VersionId};
 use crate::model::local::Pinned;
-use crate::model::step::{Proof, Reason};
+use crate::model::row::Guard;
+use crate::model::step::{Earlier, Proof, Reason};
 use crate::model::target::{Addressing, ConditionalWrites, Target};
 
 fn header() -> Header {
@@ -34,12 +35,14 @@ fn header() -> Header {
             conditional_writes: ConditionalWrites::Required,
         }],
         stages: vec!["data".into()],
+        undoes: None,
         refusals: Vec::new(),
         warnings: Vec::new(),
     }
 }
 
 fn step(n: u64, key: &str, action: Action) -> Step {
+    let of_rollback = matches!(action, Action::Restore | Action::Delete);
     let seen = Seen {
         etag: ETag::new("abc"),
         version: Some(VersionId("v1".into())),
@@ -62,12 +65,18 @@ fn step(n: u64, key: &str, action: Action) -> Step {
         proof: Some(Proof::Size),
         note: None,
         properties: Arc::new(Properties { content_type: Some("text/csv".into()), ..Properties::default() }),
-        local: Some(Pinned {
+        local: (!of_rollback).then(|| Pinned {
             size: 7,
             mtime: "2026-01-01T00:00:00Z".into(),
             checksum: Some(Checksum::Full(Sha256([7; 32]))),
         }),
+        earlier: (action == Action::Restore).then(|| {
+            let seen = Seen { version: Some(VersionId("v0".into())), etag: ETag::new("old-2"), ..seen.clone() };
+            let carried = Carried { expires: Some("0".into()), bucket_key: true, ..Carried::default() };
+            Box::new(Earlier { seen, carried })
+        }),
         head: (action != Action::Create).then_some(seen),
+        guard: (action == Action::Delete).then_some(Guard::CheckFirst),
     }
 }
 
@@ -138,7 +147,7 @@ fn a_file_that_is_no_plan_is_told_so() {
 fn a_step_that_could_write_more_than_it_says_is_refused_even_with_a_right_digest() {
     let text = String::from_utf8(plan()).unwrap();
     let edits: [(&str, &str, &str); 9] = [
-        ("\"etag\":\"abc\"", "\"etag\":\"*\"", "p.jsonl:3: a replace whose ETag does not name one object"),
+        ("\"etag\":\"abc\"", "\"etag\":\"*\"", "p.jsonl:3: a write whose ETag does not name one object"),
         ("\"key\":\"b\"", "\"key\":\"\"", "p.jsonl:3: a key that S3 cannot have"),
         ("\"action\":\"create\"", "\"action\":\"replace\"", "p.jsonl:2: a replace that does not name what it replaces"),
         ("\"action\":\"replace\"", "\"action\":\"create\"", "p.jsonl:3: a create that names an object to replace"),
@@ -165,6 +174,33 @@ fn a_plan_without_a_checksum_to_write_is_refused() {
     bare.local = None;
     let found = flaw(&written(&header(), &[bare]));
     assert!(found.starts_with("p.jsonl:2: a write without the checksum of what it writes"), "{found}");
+}
+
+#[test]
+fn a_rollbacks_step_that_could_do_more_than_it_says_is_refused() {
+    let refused = |step: Step, why: &str| {
+        let found = flaw(&written(&header(), &[step]));
+        assert!(found.starts_with(&format!("p.jsonl:2: {why}")), "{found}");
+    };
+    let (restore, delete) = (|| step(1, "a", Action::Restore), || step(1, "a", Action::Delete));
+    let pinned = step(1, "a", Action::Create).local;
+    refused(Step { earlier: None, ..restore() }, "a restore that does not name the version");
+    let mut without = restore();
+    without.earlier.as_mut().unwrap().seen.version = None;
+    refused(without, "a restore that does not name the version");
+    let mut any = restore();
+    any.earlier.as_mut().unwrap().seen.etag = ETag::new("*");
+    refused(any, "a restore that does not name the version");
+    refused(Step { local: pinned.clone(), ..restore() }, "a rollback's step with a file");
+    refused(Step { local: pinned, ..delete() }, "a rollback's step with a file");
+    refused(Step { head: None, ..delete() }, "a delete that does not name what it deletes");
+    refused(Step { earlier: restore().earlier, ..delete() }, "a step that names a version to bring back");
+    for mut step in [restore(), delete()] {
+        step.head.as_mut().unwrap().etag = ETag::new("*");
+        refused(step, "a write whose ETag does not name one object");
+    }
+    // Over nothing: what is brought back was deleted.
+    read(&written(&header(), &[Step { head: None, ..restore() }])[..], "p").unwrap();
 }
 
 fn any_step() -> impl Strategy<Value = Step> {

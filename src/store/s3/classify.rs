@@ -9,6 +9,9 @@ pub(super) enum Op {
     CreateUpload,
     Part,
     Complete,
+    Copy,
+    CopyPart,
+    Delete,
 }
 
 /// Which precondition the request carried.
@@ -60,9 +63,9 @@ pub(super) enum Verdict {
 /// |---|---|---|---|
 /// | 2xx to 4xx | credentials, clock, signature | any | Stop |
 /// | any | SlowDown and its kin, or 429 | any | Throttled |
-/// | 412, PreconditionFailed | | Put, Complete with a condition | Lost |
-/// | 404 | NoSuchKey, NotFound (Put: none, too) | Put, Complete with If-Match | Lost |
-/// | 404 | NoSuchUpload | Part; Complete | NoSuchUpload; Unknown: it may have been completed |
+/// | 412, PreconditionFailed | | Put, Complete, Copy, Delete with a condition | Lost |
+/// | 404 | NoSuchKey, NotFound (none, too, but for Complete) | Put, Complete, Copy, Delete with If-Match | Lost |
+/// | 404 | NoSuchUpload | Part, CopyPart; Complete | NoSuchUpload; Unknown: it may have been completed |
 /// | 404 | NoSuchBucket | any | Failed |
 /// | 409 | ConditionalRequestConflict, OperationAborted | any | Conflict |
 /// | 400 | BadDigest, InvalidDigest, XAmzContentSHA256Mismatch, XAmzContentChecksumMismatch | any | SourceChanged |
@@ -70,7 +73,7 @@ pub(super) enum Verdict {
 /// | 200 | with an error body that is none of these | any | Unknown |
 /// | 3xx, other 4xx | | any | Failed |
 pub(super) fn classify(op: Op, condition: Condition, status: u16, code: &str) -> Verdict {
-    let conditional = matches!(op, Op::Put | Op::Complete) && condition != Condition::None;
+    let conditional = matches!(op, Op::Put | Op::Complete | Op::Copy | Op::Delete) && condition != Condition::None;
     if status < 500 && stops(code) {
         return Verdict::Refused(Refusal::Stop);
     }
@@ -81,7 +84,9 @@ pub(super) fn classify(op: Op, condition: Condition, status: u16, code: &str) ->
         "RequestTimeout" | "InternalError" => return Verdict::Unknown,
         // A 404 of a Complete may stand for one that landed while its answer was lost.
         "NoSuchUpload" if op == Op::Complete => return Verdict::Unknown,
-        "NoSuchUpload" if op == Op::Part && status < 500 => return Verdict::Refused(Refusal::NoSuchUpload),
+        "NoSuchUpload" if matches!(op, Op::Part | Op::CopyPart) && status < 500 => {
+            return Verdict::Refused(Refusal::NoSuchUpload);
+        }
         "NoSuchBucket" if status < 500 => return Verdict::Refused(Refusal::Failed),
         "PreconditionFailed" if status < 500 && conditional => return Verdict::Lost,
         "ConditionalRequestConflict" | "OperationAborted" if status < 500 => {
@@ -98,7 +103,9 @@ pub(super) fn classify(op: Op, condition: Condition, status: u16, code: &str) ->
     }
     match status {
         412 if conditional => Verdict::Lost,
-        404 if op == Op::Put && condition == Condition::IfMatch && code.is_empty() => Verdict::Lost,
+        404 if matches!(op, Op::Put | Op::Copy | Op::Delete) && condition == Condition::IfMatch && code.is_empty() => {
+            Verdict::Lost
+        }
         // Without a code it may be the NoSuchUpload of a Complete that landed.
         404 if op == Op::Complete && code.is_empty() => Verdict::Unknown,
         408 => Verdict::Unknown,
@@ -206,6 +213,8 @@ fn advice(condition: Condition, status: u16, code: &str, region: Option<&str>) -
         (_, "InvalidAccessKeyId") => "The server does not know this access key: check the profile and the endpoint",
         (_, "SignatureDoesNotMatch") => "The secret key is wrong, or a proxy changed the request",
         (_, "NoSuchBucket") => "There is no such bucket at this endpoint: check `bucket:` and `endpoint:`",
+        (_, "NoSuchVersion") => "The version that was to be brought back is not there any more",
+        (_, "InvalidObjectState") => "It is archived: restore it first (aws s3api restore-object)",
         (_, "NoSuchUpload") => "The upload is gone: it was completed or aborted",
         (_, "ConditionalRequestConflict" | "OperationAborted") => "Another write of the same key was in flight",
         (300..400, _) | (_, "AuthorizationHeaderMalformed") | (400, "") if region.is_some() => {

@@ -6,6 +6,7 @@
 mod body;
 mod classify;
 mod connect;
+mod copy;
 mod page;
 mod place;
 mod probe;
@@ -29,9 +30,10 @@ use crate::model::digest::{Checksum, ETag, Sha256};
 use crate::model::entry::Key;
 use crate::model::head::{Remote, VersionId};
 use crate::model::target::Target;
-use crate::model::write::{Cause, Expect, LookError, Object, PutError, Refusal, Written};
+use crate::model::write::{Cause, Copy, Expect, LookError, Object, PutError, Refusal, Written};
 use crate::store::{
-    Access, Body, HeldPart, Page, Part, PartTaken, ProbeKey, Probed, Store, UploadId, UploadsMark, UploadsPage, Version,
+    Access, Body, Buried, CopiedPart, HeldPart, Page, Part, PartTaken, ProbeKey, Probed, Store, UploadId, UploadsMark,
+    UploadsPage, Version,
 };
 
 use body::{Outgoing, Sent};
@@ -467,6 +469,46 @@ impl Store for S3 {
             Err(Answer::Said { status: 404, code, .. }) if code != "NoSuchBucket" => Ok(()),
             Err(answer) => Err(classify::look_error(answer)),
         }
+    }
+
+    async fn buried(&self, key: &Key, version: &VersionId) -> Result<Buried, LookError> {
+        self.buried_version(key, version).await
+    }
+
+    async fn copy(&self, copy: &Copy, expect: &Expect) -> Result<Written, PutError> {
+        self.copy_version(copy, expect).await
+    }
+
+    async fn create_copy(&self, copy: &Copy) -> Result<UploadId, PutError> {
+        self.begin_copy(copy).await
+    }
+
+    async fn copy_part(
+        &self,
+        copy: &Copy,
+        upload: &UploadId,
+        number: u32,
+        bytes: std::ops::RangeInclusive<u64>,
+    ) -> Result<CopiedPart, PutError> {
+        self.copy_bytes(copy, upload, number, bytes).await
+    }
+
+    async fn complete_copy(
+        &self,
+        copy: &Copy,
+        upload: &UploadId,
+        parts: &[CopiedPart],
+        expect: &Expect,
+    ) -> Result<Written, PutError> {
+        self.end_copy(copy, upload, parts, expect).await
+    }
+
+    async fn delete(&self, key: &Key, etag: &ETag) -> Result<Written, PutError> {
+        self.delete_current(key, etag).await
+    }
+
+    async fn probe_checksum(&self, probe: &ProbeKey) -> Result<Probed, LookError> {
+        self.ask_checksum(probe.key()).await
     }
 
     async fn probe_put(&self, probe: &ProbeKey) -> Result<Probed, LookError> {

@@ -89,6 +89,28 @@ impl S3 {
         }
     }
 
+    /// A tiny PutObject whose checksum is another one's. Where something is there already, nothing is stored.
+    pub(super) async fn ask_checksum(&self, probe: &Key) -> Result<Probed, LookError> {
+        let another = Sha256(sha2::Sha256::digest(b"another").into());
+        let request = self
+            .writing
+            .put_object()
+            .bucket(&self.bucket)
+            .key(probe.as_str())
+            .if_none_match("*")
+            .checksum_sha256(another.to_base64())
+            .content_length(PROBE_LEN)
+            .body(ByteStream::from_static(PROBE_BYTES))
+            .set_expected_bucket_owner(self.owner.clone())
+            .set_request_payer(self.payer.clone());
+        self.limits.turn().await;
+        match within(Op::Put, Condition::IfNoneMatch, Box::pin(request.send())).await {
+            Ok(_) => Ok(Probed::Ignored),
+            Err(PutError::Refused(Refusal::SourceChanged, _)) => Ok(Probed::Honoured),
+            Err(error) => Err(unproven(&error)),
+        }
+    }
+
     /// A tiny upload, completed with an `If-Match` that cannot match, and aborted unless it was completed all the same.
     pub(super) async fn ask_complete(&self, probe: &Key) -> Result<Probed, LookError> {
         let request = self

@@ -18,7 +18,7 @@ use super::classify::Answer;
 use crate::model::digest::{ETag, Sha256};
 use crate::model::entry::{Key, Properties, Sse};
 use crate::model::head::{CLAIM, Encryption, Head, HeldChecksums, HeldSha256, VersionId, WRITE_ID};
-use crate::model::write::{Cause, Expect, Object, PutError, Refusal};
+use crate::model::write::{Cause, Copy, Expect, Object, PutError, Refusal};
 use crate::store::Version;
 
 /// Any operation's error, so that the waiting can be written once.
@@ -279,6 +279,17 @@ pub(super) fn metadata(object: &Object) -> HashMap<String, String> {
     metadata
 }
 
+/// What stood in the version's metadata, but for its write id.
+pub(super) fn metadata_of_copy(copy: &Copy) -> HashMap<String, String> {
+    let mut metadata: HashMap<String, String> =
+        copy.properties.metadata.iter().map(|(name, value)| (name.clone(), value.clone())).collect();
+    if let Some(claim) = &copy.carried.claim {
+        metadata.insert(CLAIM.to_owned(), claim.clone());
+    }
+    metadata.insert(WRITE_ID.to_owned(), copy.write_id.to_string());
+    metadata
+}
+
 pub(super) fn encryption_wanted(sse: Option<&Sse>) -> (Option<ServerSideEncryption>, Option<String>) {
     match sse {
         None => (None, None),
@@ -291,6 +302,12 @@ pub(super) fn encryption_wanted(sse: Option<&Sse>) -> (Option<ServerSideEncrypti
 pub(super) fn tagging(tags: &BTreeMap<String, String>) -> Option<String> {
     let pairs: Vec<String> = tags.iter().map(|(name, value)| format!("{}={}", encoded(name), encoded(value))).collect();
     (!pairs.is_empty()).then(|| pairs.join("&"))
+}
+
+/// The `x-amz-copy-source` header: `<bucket>/<key>?versionId=<id>`, percent-encoded but for the key's slashes.
+pub(super) fn copy_source(bucket: &str, copy: &Copy) -> String {
+    let key: Vec<String> = copy.key.as_str().split('/').map(encoded).collect();
+    format!("{}/{}?versionId={}", encoded(bucket), key.join("/"), encoded(&copy.version.0))
 }
 
 fn encoded(text: &str) -> String {

@@ -25,16 +25,16 @@ const SLOW_SERVER_BYTES_PER_SECOND: u64 = 8 * MIB;
 /// |---|---|
 /// | CreateMultipartUpload, and any other without a body | 90 s |
 /// | PutObject, UploadPart | 90 s, and what its bytes take on a slow line and in a slow server |
-/// | CompleteMultipartUpload | 15 min |
+/// | CompleteMultipartUpload, CopyObject, UploadPartCopy | 15 min |
 pub(super) fn answer_limit(op: Op, bytes: u64) -> Duration {
     match op {
-        Op::CreateUpload => STALL_LIMIT,
+        Op::CreateUpload | Op::Delete => STALL_LIMIT,
         Op::Put | Op::Part => {
             let line = bytes.min(BUFFERED_MAX_BYTES).div_ceil(SLOW_LINE_BYTES_PER_SECOND);
             let server = bytes.div_ceil(SLOW_SERVER_BYTES_PER_SECOND);
             STALL_LIMIT + Duration::from_secs(line + server)
         }
-        Op::Complete => COMPLETE_LIMIT,
+        Op::Complete | Op::Copy | Op::CopyPart => COMPLETE_LIMIT,
     }
 }
 
