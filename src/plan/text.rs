@@ -111,8 +111,9 @@ pub fn totals(counts: &Counts) -> String {
     let claims = if by_claim > 0 { format!(" ({} by claim)", count(by_claim)) } else { String::new() };
     let errors = if error > 0 { format!(", {} in error", count(error)) } else { String::new() };
     let of_rollback = [(restore, "to restore"), (delete, "to delete")];
-    let of_rollback: String =
+    let of_rollback: Vec<String> =
         of_rollback.iter().filter(|(n, _)| *n > 0).map(|(n, what)| format!(", {} {what}", count(*n))).collect();
+    let of_rollback = of_rollback.concat();
     format!(
         "Plan: {} to create, {} to replace{of_rollback}, {} unchanged{claims}, {} kept, {} refused{errors} ({} to upload)",
         count(create),

@@ -170,13 +170,11 @@ impl S3 {
             .set_request_payer(self.payer.clone());
         self.limits.turn().await;
         let output = within(Op::CopyPart, Condition::None, Box::pin(request.send())).await?;
-        match output.copy_part_result().and_then(|result| result.e_tag()) {
-            Some(etag) => Ok(CopiedPart { number, etag: ETag::new(etag) }),
-            None => {
-                let request_id = output.request_id().map(ToOwned::to_owned);
-                Err(garbled(&format!("the server copied part {number} but gave no ETag for it"), request_id))
-            }
-        }
+        let Some(etag) = output.copy_part_result().and_then(|result| result.e_tag()) else {
+            let request_id = output.request_id().map(ToOwned::to_owned);
+            return Err(garbled(&format!("the server copied part {number} but gave no ETag for it"), request_id));
+        };
+        Ok(CopiedPart { number, etag: ETag::new(etag) })
     }
 
     pub(super) async fn end_copy(

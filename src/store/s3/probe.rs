@@ -11,6 +11,7 @@ use super::classify::{Condition, Op};
 use super::wait::within;
 use crate::model::digest::Sha256;
 use crate::model::entry::Key;
+use crate::model::head::Remote;
 use crate::model::write::{LookError, PutError, Refusal};
 use crate::store::{Probed, Store as _, UploadId};
 
@@ -141,6 +142,10 @@ impl S3 {
         let versions = self.versions(probe, 100).await.unwrap_or_default();
         let mut ids: Vec<Option<String>> = versions.into_iter().map(|version| Some(version.id.0)).collect();
         if ids.is_empty() {
+            // Where versions are kept, a delete of nothing would leave a delete marker.
+            if self.look(probe, None).await? == Remote::Absent {
+                return Ok(());
+            }
             ids.push(None);
         }
         for id in ids {
