@@ -8,6 +8,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use md5::Digest as _;
 
+pub use crate::model::behaviour::{Behaviour, Kind};
 use crate::model::digest::{Checksum, ETag, Md5, Sha256};
 use crate::model::entry::Properties;
 use crate::model::head::{Carried, Head, HeldSha256, Remote, VersionId};
@@ -18,58 +19,6 @@ use crate::store::{Body, Part, PartContent, ProbeKey, Probed, Store};
 /// An ETag that no object has.
 const IMPOSSIBLE: &str = "00000000000000000000000000000000-0";
 const LINE: &[u8] = b"noclobber asks what this server does with preconditions. Remove this if it is still here.\n";
-
-/// What can be asked.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Kind {
-    PutIfNoneMatch,
-    PutIfMatch,
-    CompleteIfNoneMatch,
-    CompleteIfMatch,
-    CopyIfNoneMatch,
-    CopyIfMatch,
-    DeleteIfMatch,
-}
-
-impl Kind {
-    pub const ALL: [Self; 7] = [
-        Self::PutIfNoneMatch,
-        Self::PutIfMatch,
-        Self::CompleteIfNoneMatch,
-        Self::CompleteIfMatch,
-        Self::CopyIfNoneMatch,
-        Self::CopyIfMatch,
-        Self::DeleteIfMatch,
-    ];
-
-    /// The request, as S3 names it.
-    #[must_use]
-    pub fn request(self) -> &'static str {
-        match self {
-            Self::PutIfNoneMatch | Self::PutIfMatch => "PutObject",
-            Self::CompleteIfNoneMatch | Self::CompleteIfMatch => "CompleteMultipartUpload",
-            Self::CopyIfNoneMatch | Self::CopyIfMatch => "CopyObject",
-            Self::DeleteIfMatch => "DeleteObject",
-        }
-    }
-
-    /// The header that carries the condition.
-    #[must_use]
-    pub fn header(self) -> &'static str {
-        match self {
-            Self::PutIfNoneMatch | Self::CompleteIfNoneMatch | Self::CopyIfNoneMatch => "If-None-Match",
-            Self::PutIfMatch | Self::CompleteIfMatch | Self::CopyIfMatch | Self::DeleteIfMatch => "If-Match",
-        }
-    }
-
-    /// A condition that does not hold where an object is.
-    fn that_fails(self) -> Expect {
-        match self.header() {
-            "If-None-Match" => Expect::Absent,
-            _ => Expect::Unchanged(ETag::new(IMPOSSIBLE)),
-        }
-    }
-}
 
 /// Asks one question with a scratch object of its own, and removes that. An object that cannot be removed is an error
 /// that names it.
@@ -106,7 +55,7 @@ impl<'a, S: Store> Scratch<'a, S> {
     pub async fn ask(&self, kind: Kind) -> Result<Probed, LookError> {
         // A server that ignored the question before may have taken the object away.
         self.head().await?;
-        match self.send(kind, &kind.that_fails()).await {
+        match self.send(kind, &that_fails(kind)).await {
             Ok(()) => Ok(Probed::Ignored),
             Err(PutError::Lost(_)) => Ok(Probed::Honoured),
             Err(error) => Err(named(self.key, &format!("{} with {}", kind.request(), kind.header()), &error)),
@@ -118,7 +67,7 @@ impl<'a, S: Store> Scratch<'a, S> {
     pub async fn ask_for_a_yes(&self, kind: Kind) -> Result<Probed, LookError> {
         let head = self.head().await?;
         let what = || format!("{} with {}", kind.request(), kind.header());
-        let expect = match kind.that_fails() {
+        let expect = match that_fails(kind) {
             Expect::Absent => Expect::Absent,
             Expect::Unchanged(_) => Expect::Unchanged(head.etag.clone()),
         };
@@ -240,21 +189,12 @@ impl<'a, S: Store> Scratch<'a, S> {
     }
 }
 
-/// Everything that scratch objects can tell of a server.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Behaviour {
-    /// What became of requests whose condition did not hold, in the order of [`Kind::ALL`].
-    pub conditions: Vec<(Kind, Result<Probed, LookError>)>,
-    /// What became of those whose condition held.
-    pub permits: Vec<(Kind, Result<Probed, LookError>)>,
-    /// Whether the ETag of a PUT is the MD5 of its bytes.
-    pub etag_is_md5: Result<bool, LookError>,
-    /// Whether a checksum that does not fit its bytes is refused.
-    pub checksums_verified: Result<Probed, LookError>,
-    /// Whether HEAD gives back the SHA-256 of a PUT.
-    pub checksum_returned: Result<bool, LookError>,
-    /// Whether HEAD gives back the composite SHA-256 of an upload in parts.
-    pub composite_returned: Result<bool, LookError>,
+/// A condition that does not hold where an object is.
+fn that_fails(kind: Kind) -> Expect {
+    match kind.header() {
+        "If-None-Match" => Expect::Absent,
+        _ => Expect::Unchanged(ETag::new(IMPOSSIBLE)),
+    }
 }
 
 /// Asks everything. `first` and `second` are probe keys of one run. An error is of the scratch object itself: it could
@@ -278,17 +218,21 @@ async fn look_around<S: Store>(scratch: &Scratch<'_, S>, second: &ProbeKey) -> B
     let mut permits = Vec::with_capacity(Kind::ALL.len());
     let mut composite_returned = Err(failed(scratch.key, "NotAsked", "no upload in parts was completed"));
     for kind in Kind::ALL {
-        conditions.push((kind, scratch.ask(kind).await));
-        let permit = scratch.ask_for_a_yes(kind).await;
-        if kind == Kind::CompleteIfMatch && permit == Ok(Probed::Honoured) {
+        conditions.push((kind, scratch.ask(kind).await.map(is_yes)));
+        let permit = scratch.ask_for_a_yes(kind).await.map(is_yes);
+        if kind == Kind::CompleteIfMatch && permit == Ok(true) {
             let is_composite =
                 |head: Head| matches!(head.checksums.sha256, Some(HeldSha256::Composite { parts: 1, .. }));
             composite_returned = scratch.head().await.map(is_composite);
         }
         permits.push((kind, permit));
     }
-    let checksums_verified = scratch.store.probe_checksum(second).await;
+    let checksums_verified = scratch.store.probe_checksum(second).await.map(is_yes);
     Behaviour { conditions, permits, etag_is_md5, checksums_verified, checksum_returned, composite_returned }
+}
+
+fn is_yes(probed: Probed) -> bool {
+    probed == Probed::Honoured
 }
 
 fn sha256() -> Sha256 {
@@ -325,10 +269,8 @@ mod tests {
     async fn of(store: &Memory) -> (Vec<Kind>, Vec<Kind>) {
         let (first, second) = keys();
         let found = behaviour(store, &first, &second).await.unwrap();
-        let told = |answers: &[(Kind, Result<Probed, LookError>)]| {
-            let is_yes =
-                |(kind, answer): &(Kind, Result<Probed, LookError>)| (*answer == Ok(Probed::Honoured)).then_some(*kind);
-            answers.iter().filter_map(is_yes).collect::<Vec<_>>()
+        let told = |answers: &[(Kind, Result<bool, LookError>)]| {
+            answers.iter().filter(|(_, answer)| *answer == Ok(true)).map(|(kind, _)| *kind).collect::<Vec<_>>()
         };
         assert_eq!(
             (found.etag_is_md5, found.checksum_returned, found.composite_returned),
