@@ -11,7 +11,7 @@
 //! 4  door    cli                                  arguments, environment, printing, exit codes
 //! 3  flow    flow::{survey, apply}  sandbox       where deciding and doing meet
 //! 2  hands   local  store  journal                disk, bucket, what survives a crash
-//! 1  mind    manifest  plan  report  guard        pure: no I/O, no clock, no async
+//! 1  mind    manifest  plan  report  guard  bucket pure: no I/O, no clock, no async
 //! 0  words   model  page                          the nouns; paper to write on
 //! ```
 //!
@@ -30,6 +30,7 @@
 //! - `store::s3` withholds the last chunk of a body whose digest is not the plan's.
 //! - `flow::apply` asks a server to prove that it honours preconditions before it trusts it with one.
 
+pub mod bucket;
 pub mod cli;
 pub mod flow;
 pub mod guard;

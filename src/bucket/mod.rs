@@ -1,0 +1,3 @@
+//! What a bucket's own settings say about who may write to it, and how. Pure: whoever asks the bucket is elsewhere.
+
+pub mod policy;
