@@ -23,6 +23,7 @@ Examples:
   noclobber apply plan.jsonl --report report.csv  write exactly that, or nothing
   noclobber run nightly.yaml --out runs/nightly   plan and apply in one go, for schedulers
   noclobber bucket uploads s3://reports           what killed runs left half uploaded
+  noclobber bucket policy s3://reports            a policy that refuses writes without a condition
 
 Exit codes:
   0 done or nothing to do    1 could not run      2 there are changes (plan --detailed-exitcode)
@@ -338,6 +339,7 @@ pub struct Bucket {
 #[derive(Debug, Subcommand)]
 pub enum BucketVerb {
     Uploads(Uploads),
+    Policy(Policy),
 }
 
 /// List the multipart uploads that were begun and never completed or aborted, and abort them on request
@@ -366,6 +368,38 @@ pub struct Uploads {
     /// Abort those that stand in no journal too
     #[arg(long, requires = "abort")]
     pub foreign: bool,
+}
+
+/// Print a bucket policy that refuses writes without a condition, whoever sends them. Changes nothing
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  noclobber bucket policy s3://reports/2026/ > policy.json       creates only, and no deletes
+  noclobber bucket policy s3://reports/2026/ --allow-replace     replaces too, with If-Match
+  noclobber bucket policy s3://reports --operator arn:aws:iam::111122223333:role/release
+  noclobber bucket policy s3://reports --merge > policy.json     into the policy that the bucket has
+
+The policy denies, under the prefix: PutObject, CompleteMultipartUpload and CopyObject without
+If-None-Match (under --allow-replace, or If-Match), to everybody; deletes of objects and versions,
+and replication into it, to all but the operators; and in the whole bucket the ways around:
+lifecycle rules, versioning and, where there are operators, changes of the policy.
+
+Standard output is the policy alone; what it means, and the command that applies it, go to
+standard error. A policy is one for the whole bucket and applying one replaces it: --merge.
+
+Exit codes: 0 done, 1 could not ask the bucket, 3 refused, 64 usage, 65 a policy that cannot be read")]
+pub struct Policy {
+    #[command(flatten)]
+    pub at: At,
+    /// Let objects be replaced by writes that name what they replace (If-Match)
+    #[arg(long)]
+    pub allow_replace: bool,
+    /// Role or user that may delete; may be given several times, and end in a wildcard
+    #[arg(long = "operator", value_name = "ARN")]
+    pub operators: Vec<String>,
+    /// Print it merged into the policy of the bucket, or of FILE
+    #[arg(long, value_name = "FILE", num_args = 0..=1, require_equals = true)]
+    #[allow(clippy::option_option)]
+    pub merge: Option<Option<PathBuf>>,
 }
 
 /// A bucket that no manifest names. What is not said comes from the AWS configuration, as in a manifest.

@@ -82,7 +82,7 @@ async fn list_and_abort(reach: &Reach, args: &Uploads, noted: &[Noted], cancel: 
 }
 
 /// The bucket of a command line, reached as a manifest's target would be.
-async fn connect(reach: &Reach, at: &At) -> Result<S3, Failure> {
+pub(super) async fn connect(reach: &Reach, at: &At) -> Result<S3, Failure> {
     let spec = TargetSpec {
         name: at.place.bucket.clone(),
         bucket: at.place.bucket.clone(),
@@ -210,7 +210,7 @@ fn n(number: usize) -> String {
     count(number as u64)
 }
 
-fn told_place(at: &At) -> String {
+pub(super) fn told_place(at: &At) -> String {
     let Place { bucket, prefix } = &at.place;
     // `name` quotes what is empty.
     let prefix = if prefix.is_empty() { Cow::Borrowed("") } else { name(prefix) };

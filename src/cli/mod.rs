@@ -10,6 +10,7 @@ mod init;
 mod out;
 mod place;
 mod plan;
+mod policy;
 mod reach;
 mod report;
 mod run;
@@ -96,6 +97,7 @@ async fn dispatch(cli: Cli, out: Out) -> Ended {
         Verb::Run(args) => Box::pin(run::run(&global, args, out)).await,
         Verb::Report(args) => report::report(&args, out),
         Verb::Bucket(Bucket { verb: BucketVerb::Uploads(args) }) => Box::pin(bucket::uploads(&global, args, out)).await,
+        Verb::Bucket(Bucket { verb: BucketVerb::Policy(args) }) => Box::pin(policy::policy(&global, args, out)).await,
         Verb::Sandbox(args) => sandbox::sandbox(&global, args, out).await,
         Verb::Schema(args) => schema::schema(&args, out),
         Verb::Completions(args) => schema::completions(&args, out),

@@ -6,6 +6,7 @@
 mod bucket;
 mod flaws;
 mod manifests;
+mod policy;
 mod refusals;
 mod reports;
 mod session;

@@ -9,6 +9,7 @@ mod connect;
 mod copy;
 mod page;
 mod place;
+mod policy;
 mod probe;
 mod toll;
 mod translate;
