@@ -23,6 +23,8 @@ struct Test {
     negated: bool,
     if_exists: bool,
     values: Vec<Pattern>,
+    /// Of a key that tells who asks: which of the values mean more than somebody could have had in mind.
+    broad: Vec<bool>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,7 +54,9 @@ pub(super) fn read(value: &Json, variables: bool, found: &mut Vec<Condition>, do
         for (key, values) in keys {
             let texts: Option<Vec<String>> = values.items().iter().map(as_text).collect();
             let test = texts.and_then(|texts| test(operator, &texts, variables));
-            found.push(Condition { operator: operator.clone(), key: key.clone(), test, variables });
+            let mut condition = Condition { operator: operator.clone(), key: key.clone(), test, variables };
+            condition.find_broad();
+            found.push(condition);
         }
     }
 }
@@ -94,7 +98,7 @@ fn test(operator: &str, values: &[String], variables: bool) -> Option<Test> {
         Compare::Like | Compare::Arn => Pattern::glob(value, variables),
         Compare::Null | Compare::Bool | Compare::Text | Compare::TextAnyCase => Pattern::literal(value, variables),
     };
-    Some(Test { compare, negated, if_exists, values: values.iter().map(pattern).collect() })
+    Some(Test { compare, negated, if_exists, values: values.iter().map(pattern).collect(), broad: Vec::new() })
 }
 
 impl Condition {
@@ -134,19 +138,26 @@ impl Condition {
                 }
             }),
             Held::Anything => test.any(|value| if value.understood() { Truth::Varies } else { Truth::Unclear }),
-            Held::Stranger => test.any(|value| {
-                if !value.understood() {
-                    Truth::Unclear
-                } else if test.is_broad(value, self.variables) {
-                    Truth::Varies
-                } else {
-                    Truth::No
-                }
+            Held::Stranger => test.values.iter().zip(&test.broad).fold(Truth::No, |matched, (value, broad)| {
+                matched.or(match (value.understood(), broad) {
+                    (false, _) => Truth::Unclear,
+                    (true, true) => Truth::Varies,
+                    (true, false) => Truth::No,
+                })
             }),
         };
         // Strangers may be anonymous, and then have no such key.
         let matched = if *held == Held::Stranger && test.if_exists { matched.or(Truth::Varies) } else { matched };
         if test.negated { matched.not() } else { matched }
+    }
+
+    /// Done once: enforcement asks of every statement many times.
+    fn find_broad(&mut self) {
+        let is_identity = self.is_of_identity();
+        if let Some(test) = self.test.as_mut().filter(|_| is_identity) {
+            let may_be = matches!(test.compare, Compare::Like | Compare::Arn);
+            test.broad = test.values.iter().map(|value| may_be && arn::is_broad(value, self.variables)).collect();
+        }
     }
 
     pub fn is_of_identity(&self) -> bool {
@@ -197,14 +208,6 @@ impl Test {
             Compare::Text | Compare::Like => value.matches(text),
             Compare::TextAnyCase => Some(value.only()?.to_lowercase() == text.to_lowercase()),
             Compare::Arn => arn::like(value, text, variables),
-        }
-    }
-
-    /// Whether an exception means more than the principals somebody could have had in mind.
-    fn is_broad(&self, value: &Pattern, variables: bool) -> bool {
-        match self.compare {
-            Compare::Like | Compare::Arn => arn::is_broad(value, variables),
-            Compare::Null | Compare::Bool | Compare::Text | Compare::TextAnyCase => false,
         }
     }
 }

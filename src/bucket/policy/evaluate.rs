@@ -229,10 +229,13 @@ impl Judged<'_> {
 }
 
 fn held(request: &Request, key: &str) -> Held {
-    if let stated @ (Held::Absent | Held::Is(_) | Held::Present | Held::Stranger) = request.context.get(key) {
-        return stated.clone();
-    }
     let is = |known: &str| key.eq_ignore_ascii_case(known);
+    match request.context.get(key) {
+        stated @ (Held::Absent | Held::Is(_) | Held::Present) => return stated.clone(),
+        // Of another key it says nothing.
+        Held::Stranger if IDENTITY_KEYS.iter().any(|known| is(known)) => return Held::Stranger,
+        Held::Stranger | Held::Anything => {}
+    }
     match &request.caller {
         Caller::Arn { arn, .. } if is("aws:PrincipalArn") => Held::Is(arn.clone()),
         Caller::Arn { arn, .. } if is("aws:PrincipalAccount") => {

@@ -27,6 +27,8 @@ mod read;
 mod writers;
 
 #[cfg(test)]
+mod laws;
+#[cfg(test)]
 mod tests;
 
 pub use draw::{DrawError, Partition, Wanted, draw};

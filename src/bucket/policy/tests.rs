@@ -139,3 +139,201 @@ fn what_is_drawn_is_found_to_enforce() {
         assert!(matches!(enforcement(&drawn(&wanted), BUCKET, "rep"), Enforcement::Holes(holes) if holes.len() == 3));
     }
 }
+
+/// A Deny of s3:PutObject to everybody on the whole bucket, with something changed.
+fn deny(change: &str) -> String {
+    let mut statement: serde_json::Value = serde_json::from_str(
+        r#"{"Sid": "S", "Effect": "Deny", "Principal": "*", "Action": "s3:PutObject", "Resource": "arn:aws:s3:::finance/*"}"#,
+    )
+    .unwrap();
+    let change: serde_json::Value = serde_json::from_str(&format!("{{{change}}}")).unwrap();
+    for (name, value) in change.as_object().unwrap() {
+        if let Some(instead) = name.strip_prefix("Not") {
+            statement.as_object_mut().unwrap().remove(instead);
+        }
+        statement[name] = value.clone();
+    }
+    statement.to_string()
+}
+
+/// The condition that forces both headers, with more beside it.
+fn forced(more: &str) -> String {
+    deny(&format!(
+        r#""Condition": {{"Null": {{"s3:if-none-match": "true", "s3:if-match": "true"}},
+            "Bool": {{"s3:ObjectCreationOperation": "true"}}{more}}}"#
+    ))
+}
+
+/// `enforced` with what it lets through, or what else it is.
+fn told(enforcement: &Enforcement) -> String {
+    match enforcement {
+        Enforcement::Enforced {
+            creates_allowed,
+            replace_allowed,
+            multipart_allowed,
+            deletes_closed,
+            open,
+            operators,
+        } => {
+            assert_eq!(*deletes_closed, !Kind::DELETING.iter().any(|kind| open.contains(kind)));
+            let mut told = "enforced".to_owned();
+            for (truth, word) in [
+                (creates_allowed, "create"),
+                (replace_allowed, "replace"),
+                (multipart_allowed, "parts"),
+                (deletes_closed, "closed"),
+            ] {
+                if *truth {
+                    told += &format!(" {word}");
+                }
+            }
+            for operator in operators {
+                told += &format!(" but {operator}");
+            }
+            told
+        }
+        Enforcement::Holes(holes) => format!("holes: {}", holes[0].sentence),
+        Enforcement::Pretends { why, .. } => format!("pretends: {why}"),
+        Enforcement::None => "none".to_owned(),
+        Enforcement::CannotTell(why) => format!("cannot tell: {}", why[0]),
+    }
+}
+
+#[test]
+fn whether_a_policy_enforces_is_told_of_every_shape_that_one_meets() {
+    let through = "holes: PutObject without a condition gets through: statement \"S\"";
+    let unknown = "cannot tell: PutObject without a condition: statement \"S\"";
+    let allow_only = r#"{"Effect": "Allow", "Principal": {"AWS": "arn:aws:iam::111122223333:user/alice"},
+        "Action": "s3:PutObject", "Resource": "arn:aws:s3:::finance/*", "Condition": {"Null": {"s3:if-none-match": "false"}}}"#;
+    let unclear = deny(r#""Condition": {"NumericLessThan": {"s3:x": "1"}}"#);
+    for (statements, expected) in [
+        (String::new(), "none".to_owned()),
+        (forced(""), "enforced create replace parts".to_owned()),
+        (allow_only.to_owned(), "none".to_owned()),
+        // Without the key that leaves parts out, nothing can go up in parts.
+        (deny(r#""Condition": {"Null": {"s3:if-none-match": "true"}}"#), "enforced create".to_owned()),
+        (deny(""), "enforced".to_owned()),
+        (deny(r#""Action": "s3:*""#), "enforced".to_owned()),
+        (deny(r#""Action": ["S3:putobject", "s3:DeleteObject*"]"#), "enforced".to_owned()),
+        (deny(r#""NotAction": "s3:Get*""#), "enforced".to_owned()),
+        (deny(r#""NotResource": "arn:aws:s3:::finance/other/*""#), "enforced closed".replace(" closed", "")),
+        (deny(r#""Principal": {"AWS": "*"}"#), "enforced".to_owned()),
+        (deny(r#""Condition": {"Null": {"S3:IF-None-Match": true}}"#), "enforced create".to_owned()),
+        (deny(r#""Condition": {"StringNotEquals": {"s3:if-none-match": "*"}}"#), "enforced create".to_owned()),
+        (deny(r#""Resource": "*""#), "enforced".to_owned()),
+        (deny(r#""Resource": ["arn:aws:s3:::other/*", "arn:aws:s3:::fin?nce/rep*"]"#), "enforced".to_owned()),
+        // Exceptions for operators.
+        (
+            forced(r#", "ArnNotLike": {"aws:PrincipalArn": ["arn:aws:iam::111122223333:role/ops", "arn:aws:iam::*:role/x-*"]}"#),
+            "enforced create replace parts but arn:aws:iam::*:role/x-* but arn:aws:iam::111122223333:role/ops".to_owned(),
+        ),
+        (forced(r#", "StringNotLike": {"aws:userid": "AROAEXAMPLE:*"}"#), "enforced create replace parts but AROAEXAMPLE:*".to_owned()),
+        (
+            forced(r#", "ArnNotLike": {"aws:PrincipalArn": "arn:aws:iam::111122223333:role/*"}"#),
+            format!("{through}: it asks for ArnNotLike aws:PrincipalArn \"arn:aws:iam::111122223333:role/*\""),
+        ),
+        (
+            forced(r#", "ArnLike": {"aws:PrincipalArn": "arn:aws:iam::111122223333:role/ops"}"#),
+            format!("{through}: such a request does not satisfy ArnLike aws:PrincipalArn \"arn:aws:iam::111122223333:role/ops\""),
+        ),
+        // A part of the keys, some of the principals, some of the requests.
+        (deny(r#""Resource": "arn:aws:s3:::finance/reports/*.csv""#), format!("{through}: it covers a part of the keys")),
+        (deny(r#""Resource": "arn:aws:s3:::finance/reports/2026/*""#), format!("{through}: it covers a part of the keys")),
+        (deny(r#""Principal": {"AWS": "111122223333"}"#), format!("{through}: it means named principals only")),
+        (
+            forced(r#", "StringEquals": {"s3:x-amz-acl": "public-read"}"#),
+            format!("{through}: it asks for StringEquals s3:x-amz-acl \"public-read\""),
+        ),
+        (
+            deny(r#""Condition": {"Null": {"s3:if-none-match": "true", "s3:x-amz-copy-source": "true"}}"#),
+            "holes: CopyObject without a condition gets through: statement \"S\": such a request does not satisfy Null \
+             s3:x-amz-copy-source \"true\""
+                .to_owned(),
+        ),
+        // Of something else altogether.
+        (deny(r#""Condition": {"Bool": {"aws:SecureTransport": "false"}}"#), "none".to_owned()),
+        (deny(r#""Resource": "arn:aws:s3:::finance/other/*""#), "none".to_owned()),
+        (deny(r#""Condition": {"Bool": {"s3:ObjectCreationOperation": "false"}}"#), "none".to_owned()),
+        // Not understood.
+        (deny(r#""NotPrincipal": {"AWS": "arn:aws:iam::111122223333:root"}"#), format!("{unknown}: NotPrincipal is not understood here")),
+        (
+            forced(r#", "NotIpAddress": {"aws:SourceIp": "10.0.0.0/8"}"#),
+            format!("{unknown}: NotIpAddress aws:SourceIp is not understood here"),
+        ),
+        (
+            forced(r#", "ForAnyValue:StringEquals": {"aws:CalledVia": "x"}"#),
+            format!("{unknown}: ForAnyValue:StringEquals aws:CalledVia is not understood here"),
+        ),
+        (deny(r#""Resource": "arn:aws:s3:::finance/${aws:username}/*""#), format!("{unknown}: whether it covers the keys is not clear")),
+        (deny(r#""Resource": "arn:aws:s3*""#), format!("{unknown}: whether it covers the keys is not clear")),
+        (deny(r#""Principal": {"AWS": "arn:aws:iam::*:user/*"}"#), format!("{unknown}: its Principal \"arn:aws:iam::*:user/*\" is a pattern, which a Principal cannot be")),
+        (deny(r#""Surprise": 1"#), format!("{unknown}: Surprise is not understood here")),
+        (format!("{},{unclear}", forced("").replace("\"S\"", "\"T\"")), "enforced create replace parts".to_owned()),
+        // Never both.
+        (
+            deny(r#""Condition": {"Null": {"s3:if-match": "true"}, "StringLike": {"s3:if-match": "*"}}"#),
+            "pretends: Null s3:if-match \"true\" and StringLike s3:if-match \"*\" never hold together".to_owned(),
+        ),
+        (
+            deny(r#""Condition": {"StringEquals": {"aws:PrincipalTag/team": ["a", "b"]}, "StringNotLike": {"aws:principaltag/TEAM": ["a*", "b"]}}"#),
+            "pretends: StringEquals aws:PrincipalTag/team [\"a\", \"b\"] and StringNotLike aws:principaltag/TEAM [\"a*\", \"b\"] never hold together".to_owned(),
+        ),
+    ] {
+        assert_eq!(told(&enforcement(&policy(&statements), BUCKET, "reports/")), expected, "{statements}");
+    }
+}
+
+#[test]
+fn a_bucket_of_another_partition_is_known_by_its_policy() {
+    let mut wanted = Wanted { partition: Partition::of_region("cn-north-1"), ..wanted("") };
+    wanted.operators = vec!["arn:aws-cn:iam::111122223333:role/ops".to_owned()];
+    assert!(
+        told(&enforcement(&drawn(&wanted), BUCKET, "x")).starts_with("enforced create parts closed but arn:aws-cn")
+    );
+    assert_eq!(Partition::of_region("us-gov-west-1").name(), "aws-us-gov");
+}
+
+#[test]
+fn what_is_not_understood_is_never_called_denied_or_allowed() {
+    let odd = |effect: &str| {
+        format!(
+            r#"{{"Effect": "{effect}", "Principal": "*", "Action": "s3:PutObject", "Resource": "arn:aws:s3:::finance/*",
+                "Condition": {{"DateLessThan": {{"aws:CurrentTime": "2030-01-01T00:00:00Z"}}}}}}"#
+        )
+    };
+    let allow = odd("Allow").replace("DateLessThan", "Null").replace("2030-01-01T00:00:00Z", "false");
+    let put = |statements: &[&str]| ask(&policy(&statements.join(",")), Kind::Put, arn(ORDINARY), "a.csv");
+    assert!(matches!(put(&[&odd("Deny")]), Answer::CannotTell { why } if why[0].contains("DateLessThan")));
+    assert!(matches!(put(&[&odd("Allow")]), Answer::CannotTell { .. }));
+    assert!(matches!(put(&[&odd("Deny"), &deny("")]), Answer::Denied { by } if by == "statement \"S\""));
+    assert!(matches!(put(&[&odd("Allow"), &deny("")]), Answer::Denied { .. }));
+    // The time is not said, so whether it is there is not known either.
+    assert!(matches!(put(&[&allow]), Answer::CannotTell { .. }));
+    let plain = deny(r#""Effect": "Allow", "Sid": "A""#);
+    assert!(matches!(put(&[&odd("Allow"), &plain]), Answer::Allowed { by } if by == "statement \"A\""));
+    assert!(matches!(put(&[&odd("Deny"), &plain]), Answer::CannotTell { .. }));
+}
+
+#[test]
+fn those_who_may_write_are_listed_with_what_and_how() {
+    let statements = r#"
+        {"Sid": "Open", "Effect": "Allow", "Principal": {"AWS": ["*", "444455556666"]}, "Action": ["s3:Put*", "s3:GetObject"],
+         "Resource": ["arn:aws:s3:::finance/*", "arn:aws:s3:::finance"], "Condition": {"IpAddress": {"aws:SourceIp": "10.0.0.0/8"}}},
+        {"Effect": "Allow", "Principal": {"AWS": "arn:aws:iam::111122223333:user/alice"}, "Action": "s3:DeleteObject",
+         "Resource": "arn:aws:s3:::finance/reports/2026/*"},
+        {"Effect": "Allow", "Principal": "*", "Action": "s3:GetObject", "Resource": "arn:aws:s3:::finance/*"},
+        {"Effect": "Allow", "Principal": "*", "Action": "s3:*", "Resource": "arn:aws:s3:::finance/other/*"},
+        {"Effect": "Deny", "Principal": "*", "Action": "s3:PutBucket*", "Resource": "arn:aws:s3:::finance"}"#;
+    let found = writers(&policy(statements), BUCKET, "reports/");
+    let who: Vec<&Who> = found.iter().map(|writer| &writer.who).collect();
+    let alice = Who::Arn("arn:aws:iam::111122223333:user/alice".to_owned());
+    assert_eq!(who, [&Who::Public, &Who::Account("444455556666".to_owned()), &alice]);
+    assert_eq!(found[0].statement, "statement \"Open\"");
+    assert!(found[0].may.contains(&Kind::Put) && found[0].may.contains(&Kind::PutLifecycle), "{:?}", found[0].may);
+    assert!(!found[0].may.contains(&Kind::PutPolicy) && !found[0].may.contains(&Kind::Delete), "{:?}", found[0].may);
+    assert_eq!(found[0].conditions, ["IpAddress aws:SourceIp"]);
+    assert_eq!(found[2].may, [Kind::Delete, Kind::DeleteIfUnchanged]);
+    // Under a policy that forces conditions, nobody writes without.
+    let both = merge(&policy(statements), &drawn(&wanted("reports/"))).unwrap().policy;
+    assert!(writers(&both, BUCKET, "reports/").iter().all(|writer| !writer.may.contains(&Kind::Put)));
+}
