@@ -156,7 +156,7 @@ impl Condition {
         let is_identity = self.is_of_identity();
         if let Some(test) = self.test.as_mut().filter(|_| is_identity) {
             let may_be = matches!(test.compare, Compare::Like | Compare::Arn);
-            test.broad = test.values.iter().map(|value| may_be && arn::is_broad(value, self.variables)).collect();
+            test.broad = test.values.iter().map(|value| may_be && arn::is_broad(value)).collect();
         }
     }
 

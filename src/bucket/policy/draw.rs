@@ -184,6 +184,6 @@ fn operator_flaw(operator: &str, partition: Partition) -> Option<String> {
     if name.contains(|c: char| !(c.is_ascii_alphanumeric() || "+=,.@_-/*?".contains(c))) {
         return Some("the name holds a character that no role or user has".to_owned());
     }
-    let broad = arn::is_broad(&Pattern::glob(operator, true), true);
+    let broad = arn::is_broad(&Pattern::glob(operator, true));
     broad.then(|| "it means every role or user of the account; name those that are meant".to_owned())
 }

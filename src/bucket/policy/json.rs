@@ -46,6 +46,22 @@ impl Json {
         }
     }
 
+    /// Whether it says the same in a policy: servers give the fields of an object back in an order of their own, and a list
+    /// of one without its brackets.
+    pub(super) fn is_like(&self, other: &Json) -> bool {
+        match (self, other) {
+            (Self::Object(fields), Self::Object(others)) => {
+                let there = |(name, value): &(String, Json)| other.get(name).is_some_and(|other| value.is_like(other));
+                fields.len() == others.len() && fields.iter().all(there)
+            }
+            (Self::List(_), _) | (_, Self::List(_)) => {
+                let (items, others) = (self.items(), other.items());
+                items.len() == others.len() && items.iter().zip(others).all(|(item, other)| item.is_like(other))
+            }
+            (one, other) => one == other,
+        }
+    }
+
     pub(super) fn of(text: impl Into<String>) -> Self {
         Self::Text(text.into())
     }
@@ -151,6 +167,20 @@ mod tests {
         let text = r#"{"b":[1,-2,1.5,null,true,"x\n"],"a":{"z":"1","y":{}}}"#;
         let read: Json = serde_json::from_str(text).unwrap();
         assert_eq!(serde_json::to_string(&read).unwrap(), text);
+    }
+
+    #[test]
+    fn order_and_brackets_make_no_difference_and_values_do() {
+        let read = |text| serde_json::from_str::<Json>(text).unwrap();
+        let one = read(r#"{"a":["x"],"b":{"c":"1","d":["y","z"]}}"#);
+        assert!(one.is_like(&read(r#"{"b":{"d":["y","z"],"c":["1"]},"a":"x"}"#)));
+        for other in [
+            r#"{"a":"x"}"#,
+            r#"{"a":"x","b":{"c":"1","d":["y","w"]}}"#,
+            r#"{"a":["x","x"],"b":{"c":"1","d":["y","z"]}}"#,
+        ] {
+            assert!(!one.is_like(&read(other)) && !read(other).is_like(&one), "{other}");
+        }
     }
 
     #[test]

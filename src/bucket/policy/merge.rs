@@ -46,7 +46,7 @@ pub fn merge(existing: &Policy, ours: &Policy) -> Result<Merged, MergeError> {
                 statements.push(new.clone());
                 merged.added.push(sid);
             }
-            Some(old) if old == new => merged.unchanged.push(sid),
+            Some(old) if old.is_like(new) => merged.unchanged.push(sid),
             Some(old) if is_ours(old, new) => {
                 *old = new.clone();
                 merged.replaced.push(sid);
@@ -90,7 +90,10 @@ fn is_ours(old: &Json, new: &Json) -> bool {
     const KEYS: [&str; 4] = ["s3:if-none-match", "s3:if-match", "s3:ObjectCreationOperation", "aws:PrincipalArn"];
     let Json::Object(fields) = old else { return false };
     let names = ["Sid", "Effect", "Principal", "Action", "Resource", "Condition"];
-    let same = ["Sid", "Effect", "Principal", "Resource"].iter().all(|name| old.get(name) == new.get(name));
+    let same = ["Sid", "Effect", "Principal", "Resource"].iter().all(|name| match (old.get(name), new.get(name)) {
+        (Some(old), Some(new)) => old.is_like(new),
+        (None, _) | (_, None) => false,
+    });
     let actions = old.get("Action").map_or(&[][..], Json::items);
     let known = actions.iter().all(|action| action.text().is_some_and(|action| ACTIONS.contains(&action)));
     let conditions = match old.get("Condition") {

@@ -112,8 +112,9 @@ fn walk(tokens: &[Token], text: &str) -> Vec<usize> {
     let mut here = vec![false; tokens.len() + 1];
     here[0] = true;
     skip_stars(tokens, &mut here);
+    let mut next = here.clone();
     for c in text.chars() {
-        let mut next = vec![false; tokens.len() + 1];
+        next.fill(false);
         for (place, token) in tokens.iter().enumerate().filter(|(place, _)| here[*place]) {
             match token {
                 Token::Any => next[place] = true,
@@ -121,7 +122,7 @@ fn walk(tokens: &[Token], text: &str) -> Vec<usize> {
                 Token::Char(wanted) => next[place + 1] |= *wanted == c,
             }
         }
-        here = next;
+        std::mem::swap(&mut here, &mut next);
         skip_stars(tokens, &mut here);
     }
     (0..=tokens.len()).filter(|place| here[*place]).collect()
