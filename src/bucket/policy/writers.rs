@@ -32,7 +32,7 @@ pub struct Writer {
     pub who: Who,
     /// The statement that allows it.
     pub statement: String,
-    /// What it may do to at least some of the keys, where no Deny surely takes it back. Never empty.
+    /// What it may do to at least some of the keys, where no Deny surely takes it back from all but operators. Never empty.
     pub may: Vec<Kind>,
     /// On what conditions, as the policy spells them; and what is not understood of the statement.
     pub conditions: Vec<String>,
