@@ -101,14 +101,15 @@ fn open_keys() -> impl Strategy<Value = [Held; 3]> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 1000, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 500, ..ProptestConfig::default() })]
 
     /// The heart: nothing that is said of all requests is untrue of one.
     #[test]
     fn what_is_said_to_be_denied_to_anybody_is_denied_to_each(
         statements in prop::collection::vec(statement(), 1..4),
         kind in select(Kind::ALL.to_vec()),
-        caller in select(callers()),
+        // Those that the statements name are not anybody.
+        caller in select(callers()[2..].to_vec()),
         key in select(&["p/x", "p/y/z", "p/"][..]),
         open in open_keys(),
         secure: bool,
@@ -116,8 +117,6 @@ proptest! {
         let policy = read(&statements);
         let keys = Resource::Every(format!("{BUCKET}/p/"));
         let of_all = evaluate(&policy, &kind.request(Caller::Anybody, BUCKET, keys));
-        // Those that the statements name are not anybody.
-        prop_assume!(!matches!(&caller, Caller::Arn { arn, .. } if arn == OPS || arn == ALICE));
         let of_one = evaluate(&policy, &concrete(kind, caller, key, open, secure));
         if matches!(of_all, Answer::Denied { .. }) {
             prop_assert!(matches!(of_one, Answer::Denied { .. }), "{:?} but {:?}", of_all, of_one);
