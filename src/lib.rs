@@ -8,11 +8,11 @@
 //! holds these rules.
 //!
 //! ```text
-//! 4  door    cli                                  arguments, environment, printing, exit codes
-//! 3  flow    flow::{survey, apply}  sandbox       where deciding and doing meet
-//! 2  hands   local  store  journal                disk, bucket, what survives a crash
-//! 1  mind    manifest  plan  report  guard  bucket pure: no I/O, no clock, no async
-//! 0  words   model  page                          the nouns; paper to write on
+//! 4  door    cli                                               arguments, environment, printing, exit codes
+//! 3  flow    flow::{survey, apply, restore, audit}  sandbox    where deciding and doing meet
+//! 2  hands   local  store  journal                             disk, bucket, what survives a crash
+//! 1  mind    manifest plan report guard undo audit bucket      pure: no I/O, no clock, no async
+//! 0  words   model  page                                       the nouns; paper to write on
 //! ```
 //!
 //! # One entry's walk
@@ -22,6 +22,7 @@
 //! [`plan::diff`](fn@plan::diff) decides, [`plan::draw`](fn@plan::draw) writes the step down, [`plan::file`] keeps it.
 //! Then, perhaps days later: [`plan::file`] reads it back, [`flow::apply`] looks again and writes through the [`store`],
 //! [`guard`] says what each answer means, [`journal`] keeps the row through a crash, and [`report`] shows it.
+//! Months later [`flow::audit`] looks once more, and [`audit`] judges each row of the reports by what is there.
 //!
 //! # Where the promise lives
 //!
@@ -30,6 +31,7 @@
 //! - `store::s3` withholds the last chunk of a body whose digest is not the plan's.
 //! - `flow::apply` asks a server to prove that it honours preconditions before it trusts it with one.
 
+pub mod audit;
 pub mod bucket;
 pub mod cli;
 pub mod flow;

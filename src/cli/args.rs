@@ -1,5 +1,7 @@
 //! The command line: what may be said, and nothing of what is done about it.
 
+mod audit;
+
 use std::num::NonZeroU64;
 use std::path::PathBuf;
 
@@ -8,6 +10,8 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::manifest::{size, value};
 use crate::model::target::Addressing;
+
+pub use audit::{Verify, VerifyFormat, Versions};
 
 const STYLES: Styles = Styles::styled()
     .header(AnsiColor::Green.on_default().bold())
@@ -22,6 +26,7 @@ Examples:
   noclobber show plan.jsonl                       review it; quote its digest in the change ticket
   noclobber apply plan.jsonl --report report.csv  write exactly that, or nothing
   noclobber run nightly.yaml --out runs/nightly   plan and apply in one go, for schedulers
+  noclobber verify report.csv                     months later: is what that run stored still there?
   noclobber bucket uploads s3://reports           what killed runs left half uploaded
   noclobber bucket policy s3://reports            a policy that refuses writes without a condition
 
@@ -69,6 +74,7 @@ pub enum Verb {
     Apply(Apply),
     Run(Run),
     Report(Report),
+    Verify(Verify),
     Bucket(Bucket),
     Sandbox(Sandbox),
     Schema(Schema),
@@ -340,6 +346,7 @@ pub struct Bucket {
 pub enum BucketVerb {
     Uploads(Uploads),
     Policy(Policy),
+    Versions(Versions),
 }
 
 /// List the multipart uploads that were begun and never completed or aborted, and abort them on request

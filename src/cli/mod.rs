@@ -18,6 +18,8 @@ mod sandbox;
 mod schema;
 mod show;
 mod signal;
+mod verify;
+mod versions;
 mod watch;
 
 use std::ffi::OsString;
@@ -96,8 +98,12 @@ async fn dispatch(cli: Cli, out: Out) -> Ended {
         Verb::Apply(args) => Box::pin(apply::apply(&global, args, out)).await,
         Verb::Run(args) => Box::pin(run::run(&global, args, out)).await,
         Verb::Report(args) => report::report(&args, out),
+        Verb::Verify(args) => Box::pin(verify::verify(&global, args, out)).await,
         Verb::Bucket(Bucket { verb: BucketVerb::Uploads(args) }) => Box::pin(bucket::uploads(&global, args, out)).await,
         Verb::Bucket(Bucket { verb: BucketVerb::Policy(args) }) => Box::pin(policy::policy(&global, args, out)).await,
+        Verb::Bucket(Bucket { verb: BucketVerb::Versions(args) }) => {
+            Box::pin(versions::versions(&global, args, out)).await
+        }
         Verb::Sandbox(args) => sandbox::sandbox(&global, args, out).await,
         Verb::Schema(args) => schema::schema(&args, out),
         Verb::Completions(args) => schema::completions(&args, out),

@@ -64,7 +64,7 @@ pub(super) fn report(args: &args::Report, out: Out) -> Ended {
     Ok(Exit::Done)
 }
 
-fn read(path: &Path) -> Result<Report, Failure> {
+pub(super) fn read(path: &Path) -> Result<Report, Failure> {
     let name = path.display().to_string();
     let file = File::open(path).map_err(|error| match error.kind() {
         ErrorKind::NotFound => Failure::new(Exit::BadInput, format!("{name}: does not exist")),

@@ -1,7 +1,9 @@
 //! Where deciding and doing meet.
 
 pub mod apply;
+pub mod audit;
 pub mod cancel;
+pub mod history;
 mod list;
 pub mod probe;
 pub mod survey;

@@ -332,6 +332,7 @@ impl Store for Memory {
         let told = |(age, stored): (usize, &Stored)| Version {
             id: stored.version.clone(),
             etag: stored.content.as_ref().map(|content| content.head.etag.clone()),
+            size: stored.content.as_ref().map(|content| content.head.size),
             is_latest: age == 0,
             last_modified: Some(stored.last_modified.clone()),
         };

@@ -131,6 +131,14 @@ pub struct Time {
     seconds: i64,
 }
 
+impl Time {
+    /// Whole seconds since 1970 began.
+    #[must_use]
+    pub fn as_second(self) -> i64 {
+        self.seconds
+    }
+}
+
 impl FromStr for Time {
     type Err = jiff::Error;
 
@@ -153,6 +161,8 @@ pub struct Version {
     pub id: VersionId,
     /// `None` for a delete marker.
     pub etag: Option<ETag>,
+    /// `None` for a delete marker.
+    pub size: Option<u64>,
     pub is_latest: bool,
     pub last_modified: Option<String>,
 }

@@ -226,6 +226,7 @@ pub(super) fn versions(output: &ListObjectVersionsOutput, key: &Key) -> Vec<Vers
         let version_ = Version {
             id: VersionId(id.to_owned()),
             etag: version.e_tag().map(ETag::new),
+            size: size(version.size()),
             is_latest: version.is_latest().unwrap_or(false),
             last_modified: time(version.last_modified()),
         };
@@ -236,6 +237,7 @@ pub(super) fn versions(output: &ListObjectVersionsOutput, key: &Key) -> Vec<Vers
         let version = Version {
             id: VersionId(id.to_owned()),
             etag: None,
+            size: None,
             is_latest: marker.is_latest().unwrap_or(false),
             last_modified: time(marker.last_modified()),
         };
