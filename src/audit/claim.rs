@@ -304,7 +304,7 @@ fn flaws_of(Given { name, rows }: &Given) -> Vec<Flaw> {
         if row.bucket.is_empty() || row.key.is_empty() || row.endpoint.is_empty() {
             wrong("does not say where it went: bucket, key or endpoint is empty".to_owned());
         }
-        let is_write = matches!(row.outcome, Outcome::Created | Outcome::Replaced);
+        let is_write = matches!(row.outcome, Outcome::Created | Outcome::Replaced | Outcome::Restored);
         if is_write && row.write_id != WriteId::new(&row.run_id, row.entry).0 {
             wrong(format!("is {} under the write id {:?}, which is not its own", row.outcome, row.write_id));
         }
@@ -324,7 +324,10 @@ fn claim(run: u32, row: &Row, began: Option<i64>) -> Option<Claim> {
     let since = started.map(Timestamp::as_second);
     let until = ended.map(|ms| ms.div_euclid(1000));
     let (wanted, since, until) = match row.outcome {
-        Outcome::Created | Outcome::Replaced => (object(row, &row.etag_after, &row.version_after, true), since, until),
+        Outcome::Created | Outcome::Replaced | Outcome::Restored => {
+            (object(row, &row.etag_after, &row.version_after, true), since, until)
+        }
+        Outcome::Deleted => (Wanted::Nothing { was: version(&row.version_before) }, since, until),
         Outcome::Unchanged => (object(row, &row.etag_before, &row.version_before, false), None, began),
         Outcome::Kept
         | Outcome::Refused

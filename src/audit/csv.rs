@@ -117,10 +117,11 @@ impl<'a> Line<'a> {
             same_bytes: finding.filter(|_| current.is_some()).map(|finding| finding.same_bytes),
             delete_marker: marker.map(|marker| marker.version.0.as_str()),
             deleted_at: marker.and_then(|marker| marker.modified.as_deref()),
-            recoverable: words::kept(verdict).map(|kept| match kept {
-                Kept::Version(_) => "yes",
-                Kept::No => "no",
-                Kept::NotKnown(_) => "not-known",
+            recoverable: words::kept(verdict).and_then(|kept| match kept {
+                Kept::Version(_) => Some("yes"),
+                Kept::No => Some("no"),
+                Kept::NotKnown(_) => Some("not-known"),
+                Kept::Nothing => None,
             }),
             recoverable_version: words::kept_version(verdict).map(|id| id.0.as_str()),
             later_run_id: later.map(|later| later.run_id.as_str()),

@@ -122,6 +122,8 @@ pub enum Kept {
     Version(VersionId),
     No,
     NotKnown(String),
+    /// The run left no object.
+    Nothing,
 }
 
 /// The object that is current now.
@@ -204,7 +206,7 @@ impl Finding {
     /// Nothing is known yet.
     #[must_use]
     pub fn blank() -> Self {
-        Self { current: None, same_bytes: false, marker: None, kept: Kept::No, later: None, why: String::new() }
+        Self { current: None, same_bytes: false, marker: None, kept: Kept::Nothing, later: None, why: String::new() }
     }
 }
 

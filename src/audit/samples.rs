@@ -87,13 +87,13 @@ pub fn every_state() -> (Audit, Found) {
             State::Overwritten,
             Finding { current: stranger("3"), same_bytes: true, kept: Kept::NotKnown("403".into()), ..blank() },
         ),
-        Verdict::of(State::Overwritten, Finding { current: by_run, ..blank() }),
+        Verdict::of(State::Overwritten, Finding { current: by_run, kept: Kept::No, ..blank() }),
         Verdict::of(
             State::Deleted,
             Finding { marker: Some(marker.clone()), kept: Kept::Version(version("5")), ..blank() },
         ),
-        Verdict::of(State::Gone, Finding { marker: Some(marker), ..blank() }),
-        Verdict::of(State::Gone, Finding { current: stranger("new"), ..blank() }),
+        Verdict::of(State::Gone, Finding { marker: Some(marker), kept: Kept::No, ..blank() }),
+        Verdict::of(State::Gone, Finding { current: stranger("new"), kept: Kept::No, ..blank() }),
         Verdict::of(State::Superseded, Finding { later: later(None), ..blank() }),
         Verdict::of(
             State::Overwritten,

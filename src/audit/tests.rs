@@ -226,6 +226,23 @@ fn what_a_later_run_replaced_is_superseded_only_where_it_found_what_was_left() {
         let rows: Vec<Row> = std::iter::once(created()).chain(rows).collect();
         assert_eq!(chained(&rows), found, "{rows:#?}");
     }
+    // What a rollback did was done on purpose too, and what comes after it is held to what it left.
+    let deleted = || second(Outcome::Deleted, "marker", "a");
+    for (rows, found) in [
+        (vec![second(Outcome::Restored, "b", "a")], superseded.clone()),
+        (vec![deleted()], superseded.clone()),
+        (vec![second(Outcome::Deleted, "marker", "x")], Some((State::Overwritten, Some(met("x"))))),
+    ] {
+        let rows: Vec<Row> = std::iter::once(created()).chain(rows).collect();
+        assert_eq!(chained(&rows), found, "{rows:#?}");
+    }
+    let after_deletion = |before: &str| {
+        let next = row(THIRD, 1, Outcome::Created, "c", before);
+        let rows = [Row { run_id: FIRST.into(), write_id: own(), ..deleted() }, next];
+        chained(&rows)
+    };
+    assert_eq!(after_deletion(""), superseded);
+    assert_eq!(after_deletion("x"), Some((State::Overwritten, Some(met("x")))));
     // Somebody wrote the same bytes in between: the ETag is the same, the version is not.
     let rewritten = Row { etag_before: "etag-a".into(), ..second(replaced, "b", "x") };
     let same = chained(&[created(), rewritten.clone()]).unwrap();

@@ -128,6 +128,7 @@ pub fn back(verdict: &Verdict) -> Option<String> {
     Some(match kept(verdict)? {
         Kept::Version(version) => format!("recoverable: version {version}"),
         Kept::No => "recoverable: no".to_owned(),
+        Kept::Nothing => return None,
         Kept::NotKnown(why) if why.is_empty() => "recoverable: not known".to_owned(),
         Kept::NotKnown(why) => format!("recoverable: not known ({why})"),
     })
@@ -137,7 +138,9 @@ pub fn back(verdict: &Verdict) -> Option<String> {
 #[must_use]
 pub fn kept(verdict: &Verdict) -> Option<&Kept> {
     match verdict.state {
-        State::Gone | State::Overwritten | State::Deleted => verdict.finding.as_ref().map(|finding| &finding.kept),
+        State::Gone | State::Overwritten | State::Deleted => {
+            verdict.finding.as_ref().map(|finding| &finding.kept).filter(|kept| **kept != Kept::Nothing)
+        }
         State::Intact | State::Superseded | State::NotAllowed | State::Unreachable => None,
     }
 }
@@ -147,7 +150,7 @@ pub fn kept(verdict: &Verdict) -> Option<&Kept> {
 pub fn kept_version(verdict: &Verdict) -> Option<&VersionId> {
     match kept(verdict)? {
         Kept::Version(version) => Some(version),
-        Kept::No | Kept::NotKnown(_) => None,
+        Kept::No | Kept::NotKnown(_) | Kept::Nothing => None,
     }
 }
 

@@ -274,8 +274,10 @@ impl<'a, S: Store> Judging<'a, S> {
     /// What the key's versions say of an object that is not current.
     async fn past(&mut self, claim: &Claim, looked: &Looked) -> Result<Past, LookError> {
         let is_unversioned = looked.head().is_some_and(|head| head.version.is_none());
-        let is_object = matches!(claim.wanted, Wanted::Object(_));
-        if !is_object || (is_unversioned && claim.version().is_none()) {
+        if matches!(claim.wanted, Wanted::Nothing { .. }) {
+            return Ok(Past { kept: Kept::Nothing, is_gone: false, marker: None });
+        }
+        if is_unversioned && claim.version().is_none() {
             return Ok(Past { kept: Kept::No, is_gone: false, marker: None });
         }
         let Some(version) = claim.version() else {
