@@ -384,3 +384,6 @@ fn marker(versions: &[Version]) -> Option<Marker> {
     let newest = versions.first().filter(|newest| newest.etag.is_none() && newest.is_latest)?;
     Some(Marker { version: newest.id.clone(), modified: newest.last_modified.clone() })
 }
+
+#[cfg(test)]
+mod tests;
