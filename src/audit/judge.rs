@@ -43,7 +43,8 @@ pub enum Held {
 ///
 /// LIST names no version: an object that was written anew with the same bytes has the same ETag and size, but not the
 /// same time. Only a time within the row's own, to the second, is believed; any other asks for a HEAD, and so do clocks
-/// that differ by more than the write took. For an `unchanged` row the run's beginning is the limit.
+/// that differ by more than the write took. For an `unchanged` row the run's beginning is the limit; one that names a
+/// version gets a HEAD, since an older version with the same bytes may have come up again.
 #[must_use]
 pub fn glance(claim: &Claim, listed: Option<Glimpse<'_>>) -> bool {
     match (&claim.wanted, listed) {
@@ -52,7 +53,10 @@ pub fn glance(claim: &Claim, listed: Option<Glimpse<'_>>) -> bool {
         (Wanted::Object(stored), Some(Glimpse { etag, size, modified })) => {
             let (Some(modified), Some(until)) = (modified, claim.until) else { return false };
             // What a row wrote was written after it was begun: an older version that came up again was not.
-            let is_late_enough = if claim.moved() { claim.since.is_some_and(|since| since <= modified) } else { true };
+            let is_late_enough = match claim.since {
+                Some(since) => since <= modified,
+                None => !claim.moved() && stored.version.is_none(),
+            };
             has_bytes(stored, etag, size) && modified <= until && is_late_enough
         }
     }

@@ -138,6 +138,8 @@ fn a_listing_is_believed_only_within_the_rows_own_time() {
     assert!(glance(&unchanged, Some(Glimpse { modified: Some(0), ..good })));
     assert!(glance(&unchanged, Some(Glimpse { modified: until, ..good })));
     assert!(!glance(&unchanged, Some(Glimpse { modified: until.map(|until| until + 1), ..good })));
+    let named = claim_of(&row(FIRST, 1, Outcome::Unchanged, "", "a"));
+    assert!(!glance(&named, Some(Glimpse { modified: Some(0), ..good })));
     let nothing = Claim { wanted: Wanted::Nothing { was: None }, ..claim };
     assert!(glance(&nothing, None) && !glance(&nothing, Some(good)));
 }

@@ -57,7 +57,7 @@ pub fn not_checked(audit: &Audit) -> String {
     let left = audit.not_checked();
     let all: u64 = left.values().sum();
     if all == 0 {
-        return "Every row of these runs was checked.".to_owned();
+        return "No row of these runs was left out.".to_owned();
     }
     let each: Vec<_> = left.iter().map(|(outcome, rows)| format!("{} {outcome}", count(*rows))).collect();
     let were = if all == 1 { "row was" } else { "rows were" };

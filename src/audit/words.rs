@@ -163,7 +163,7 @@ pub fn advice(state: State) -> Option<&'static str> {
             "nothing in the bucket brings it back. Find the source, and plan it again; look at the bucket's lifecycle rules, and at who may delete versions",
         ),
         State::Overwritten => Some(
-            "ask whoever wrote it. To get the run's object back, copy the version that is named over the key, guarded by what is there now: aws s3api copy-object --bucket BUCKET --key KEY --copy-source 'BUCKET/KEY?versionId=VERSION' --if-match 'ETAG NOW'. Where a later run wrote it, noclobber rollback of that run's report plans just that",
+            "ask whoever wrote it. To bring the run's object back, copy the version that is named over the key, guarded by what is there now: aws s3api copy-object --bucket BUCKET --key KEY --copy-source 'BUCKET/KEY?versionId=VERSION' --if-match ETAG-NOW. What a later run wrote is undone by noclobber rollback of that run's report",
         ),
         State::Deleted => Some(
             "ask whoever deleted it. The version that is named is still there: removing the delete marker brings it back, and so does a copy of it over the key",

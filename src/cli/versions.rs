@@ -149,6 +149,7 @@ fn tell(at: &At, lines: &[Line], kind: Kind, out: Out) -> Ended {
         Kind::Unversioned => "no versions are kept: this is what is there now".to_owned(),
         Kind::Whole if lines.len() == 1 => "1 version".to_owned(),
         Kind::Whole => format!("{n} versions, newest first"),
+        Kind::Cut if lines.len() == 1 => "the newest version; there are more: --most tells them".to_owned(),
         Kind::Cut => format!("the newest {n} versions; there are more: --most tells them"),
     };
     out.result(&format!("{}: {head}", told_place(at)))?;

@@ -14,4 +14,5 @@ mod session;
 mod support;
 mod usage;
 mod verbs;
+mod verify;
 mod views;

@@ -24,10 +24,10 @@ pub enum VerifyFormat {
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   noclobber verify report.csv
-  noclobber verify report.csv --format markdown > verify.md            for a ticket
-  noclobber verify report.csv --format csv -o verify.csv               every row, intact ones too
-  noclobber verify runs/*/report.csv --since 019db0c5                  what later runs replaced is superseded
-  noclobber verify report.csv --deep                                   believe no listing, ask for each key
+  noclobber verify report.csv --format markdown > verify.md    for a ticket
+  noclobber verify report.csv --format csv -o verify.csv       every row, intact ones too
+  noclobber verify */report.csv --since 019db0c5               later runs replaced some on purpose
+  noclobber verify report.csv --deep                           believe no listing, ask for each key
 
 States:
   intact               the object that the run stored is current
@@ -38,8 +38,8 @@ States:
   not allowed to look  the server answered 403
   unreachable          there was no answer that tells
 
-Exit codes: 0 all intact or superseded, 1 could not run, 5 anything else was found, 64 usage, 65 no whole report of a
-finished run, 130 interrupted")]
+Exit codes: 0 all intact or superseded, 1 could not run, 5 anything else was found, 64 usage,
+65 no whole report of a finished run, 130 interrupted")]
 pub struct Verify {
     /// Reports of finished runs (CSV)
     #[arg(required = true, value_name = "REPORT")]
@@ -75,13 +75,15 @@ pub struct Verify {
 
 /// Tell the history of one key, newest first: versions, delete markers, and which run wrote what
 #[derive(Debug, Args)]
+#[command(mut_arg("place", |place| place.value_name("s3://BUCKET/KEY").help("The key, whole")))]
 #[command(after_help = "Examples:
-  noclobber bucket versions s3://reports/2026/07/summary.csv
-  noclobber bucket versions s3://reports/2026/07/summary.csv --report runs/report.csv    with the manifest's line
-  noclobber bucket versions s3://reports/2026/07/summary.csv --most 5 --json
+  noclobber bucket versions s3://reports/summary.csv
+  noclobber bucket versions s3://reports/summary.csv --report report.csv   and the manifest's line
+  noclobber bucket versions s3://reports/summary.csv --most 5 --json
 
-A run is known by the write id that its objects carry. Anybody who can write can forge it, and a copy
-keeps it; with the run's report, the version is compared too.
+A run is known by the write id that its objects carry. Anybody who can write can forge it, and a
+copy keeps it; with the run's report, the version is compared too. Where the server tells times to
+the second, a delete marker may be told beside its place among versions of that second.
 
 Exit codes: 0 done, 1 could not run, or no such key, 64 usage, 65 no report, 130 interrupted")]
 pub struct Versions {
