@@ -1,8 +1,8 @@
 //! Who may look, what cannot be looked at, and the history of one key.
 
+use crate::scenes::{both, run, states, stored, verified};
 use crate::support::scene::Ran;
 use crate::support::{Versioning, server};
-use crate::{both, run, states, stored, verified};
 
 const REPORT: &str = "one/report.csv";
 
