@@ -14,8 +14,10 @@ pub const MARK: &str = "## noclobber verify\n";
 pub const LIMIT_BYTES: usize = 65_535;
 /// Kept back for each later section's heading and for its word on what was cut.
 const RESERVE_BYTES: usize = 400;
-/// So many runs and buckets are named.
+/// So many runs, buckets and rows in doubt are named.
 const LISTED: usize = 20;
+/// What is longer than this as markup is not shown in the summary: it must leave room for the rows.
+const LONGEST_BYTES: usize = 400;
 
 /// Renders what was found. What did not fit is counted where it is missing.
 #[must_use]
@@ -48,11 +50,11 @@ fn summary(audit: &Audit, found: &Found) -> String {
     page.push_str("\n| | |\n|---|---|\n");
     for run in audit.runs.iter().take(LISTED) {
         let left = if run.is_left_out { ", before --since: left out" } else { "" };
-        let _ = writeln!(page, "| Run | {}, {}, {} rows{left} |", code(&run.id), code(&run.report), count(run.rows));
+        let _ = writeln!(page, "| Run | {}, {}, {} rows{left} |", brief(&run.id), brief(&run.report), count(run.rows));
     }
     more(&mut page, "Run", audit.runs.len());
     for bucket in audit.buckets.iter().take(LISTED) {
-        let (name, at, region) = (code(&bucket.bucket), code(&bucket.endpoint), code(&bucket.region));
+        let (name, at, region) = (brief(&bucket.bucket), brief(&bucket.endpoint), brief(&bucket.region));
         let _ = writeln!(page, "| Bucket | {name} at {at} in {region} |");
     }
     more(&mut page, "Bucket", audit.buckets.len());
@@ -72,7 +74,7 @@ fn summary(audit: &Audit, found: &Found) -> String {
         page.push_str("\nRows that ended unknown:\n\n");
     }
     for ((subject, doubt), settled) in doubts.take(LISTED) {
-        let (key, place) = (code(subject.key.as_str()), plain(&doubt.place));
+        let (key, place) = (brief(subject.key.as_str()), brief(&doubt.place));
         let _ = writeln!(page, "- {key} ({place}): {}", text::settled_words(*settled));
     }
     if found.doubts.len() > LISTED {
@@ -130,4 +132,10 @@ fn capital(words: &str) -> String {
 /// Text in fixed width. Not a backtick span: inside one, a `|` cannot be made safe in every renderer.
 fn code(text: &str) -> String {
     if text.is_empty() { String::new() } else { format!("<code>{}</code>", plain(text)) }
+}
+
+/// The same, where it is short enough for the summary.
+fn brief(text: &str) -> String {
+    let code = code(text);
+    if code.len() > LONGEST_BYTES { "(too long to show)".to_owned() } else { code }
 }

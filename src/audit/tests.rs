@@ -385,6 +385,32 @@ fn a_page_of_many_problems_is_cut_and_says_what_was_cut() {
 }
 
 #[test]
+fn names_too_long_for_any_page_do_not_break_it() {
+    let long = |n: u64| format!("{n}{}", "|`<".repeat(300));
+    let rows: Vec<Row> = (1..=20)
+        .map(|n| Row { key: long(n), place: long(n), ..row(FIRST, n, Outcome::Unknown, "", "") })
+        .chain((21..=80).map(|n| Row { key: long(n), ..row(FIRST, n, Outcome::Created, "a", "") }))
+        .collect();
+    let given = (1..=25u64).map(|n| {
+        let id = format!("019db0c5-4a52-7d10-9f5e-{n:012}");
+        let rows = rows.iter().map(|row| Row {
+            run_id: id.clone(),
+            write_id: format!("{id}-{}", row.entry),
+            bucket: long(n),
+            ..row.clone()
+        });
+        claim::Given { name: long(n), rows: rows.collect() }
+    });
+    let audit = Audit::of(given.collect()).unwrap();
+    let verdicts = audit.judged().map(|_| Verdict::of(State::Deleted, Finding::blank())).collect();
+    let doubts = audit.doubts().map(|_| Settled::NotCurrent).collect();
+    let page = markdown::render(&audit, &Found { verdicts, doubts });
+    assert!(page.len() < markdown::LIMIT_BYTES, "{}", page.len());
+    assert!(page.contains("| Run | and 5 more |") && page.contains("- and 480 more"), "{page}");
+    assert!(page.contains("of these 1,500 rows are not shown"));
+}
+
+#[test]
 fn no_key_can_add_a_line_a_cell_or_a_tag() {
     let evil = "a\n2 gone\n| b | `c` <d> \u{1b}[2J\u{202e}";
     let (mut audit, found) = every_state();
