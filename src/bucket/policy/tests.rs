@@ -184,11 +184,13 @@ fn told(enforcement: &Enforcement) -> String {
                 (deletes_closed, "closed"),
             ] {
                 if *truth {
-                    told += &format!(" {word}");
+                    told.push(' ');
+                    told.push_str(word);
                 }
             }
             for operator in operators {
-                told += &format!(" but {operator}");
+                told.push_str(" but ");
+                told.push_str(operator);
             }
             told
         }
