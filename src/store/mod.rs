@@ -276,10 +276,10 @@ pub trait Store: Send + Sync + 'static {
     fn buried(&self, key: &Key, version: &VersionId) -> impl Future<Output = Result<Buried, LookError>> + Send;
 
     /// CopyObject of an earlier version over its own key, with its precondition on what is there now, and one on what
-    /// is copied. Carries over everything that [`Copy`] names; the version's own tags are copied by the server.
+    /// is copied. Carries over everything that [`struct@Copy`] names; the version's own tags are copied by the server.
     fn copy(&self, copy: &Copy, expect: &Expect) -> impl Future<Output = Result<Written, PutError>> + Send;
 
-    /// CreateMultipartUpload for a copy that CopyObject will not take, with all that [`Copy`] names, tags too.
+    /// CreateMultipartUpload for a copy that CopyObject will not take, with all that [`struct@Copy`] names, tags too.
     fn create_copy(&self, copy: &Copy) -> impl Future<Output = Result<UploadId, PutError>> + Send;
 
     /// UploadPartCopy of the bytes `first..=last` of the version, if it still has its ETag.

@@ -380,6 +380,8 @@ fn the_example_manifests_gather_without_flaws() {
     assert_eq!(
         seen,
         [
+            "blast-radius.yaml: pages/one.html pages/three.html pages/two.html index.json",
+            "create-only.yaml: reports/2026-01/summary.csv",
             "list.yaml: scans/2026/0001.txt scans/2026/0002.txt scans/2026/with-comma.txt",
             "nightly.yaml: reports/2026/01/31/summary.csv reports/2026/01/31/parts/apac/part-0.csv \
              reports/2026/01/31/parts/emea/part-0.csv reports/2026/01/31/_SUCCESS",
