@@ -137,10 +137,10 @@ mod tests {
         assert_eq!(restore(&versions("", "")), Restore::Gone("not versioned: cannot be got back"));
         assert_eq!(restore(&versions("null", "null")), Restore::Gone("versioning is suspended: cannot be got back"));
         assert!(matches!(restore(&versions("null", "v2")), Restore::Version { id, .. } if id == "null"));
-        let buries = [Outcome::Replaced, Outcome::Restored, Outcome::Deleted];
+        let those = [Outcome::Replaced, Outcome::Restored, Outcome::Deleted];
         for outcome in Outcome::ALL {
-            let buried = restore(&Row { outcome, ..row.clone() }) != Restore::Nothing;
-            assert_eq!(buried, buries.contains(&outcome), "{outcome}");
+            let takes_a_place = restore(&Row { outcome, ..row.clone() }) != Restore::Nothing;
+            assert_eq!(takes_a_place, those.contains(&outcome), "{outcome}");
         }
         // Over a key that was deleted nothing may be there.
         let deleted = Row { outcome: Outcome::Deleted, ..row.clone() };
