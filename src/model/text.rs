@@ -88,6 +88,14 @@ fn is_hidden(c: char) -> bool {
         )
 }
 
+/// One word to a POSIX shell. Hidden characters are in it as they are.
+#[must_use]
+pub fn quoted(text: &str) -> String {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "/._-:@%+,=".contains(c);
+    let is_bare = !text.is_empty() && text.chars().all(is_plain);
+    if is_bare { text.to_owned() } else { format!("'{}'", text.replace('\'', "'\\''")) }
+}
+
 /// A size for people: `4.2 GiB`.
 #[must_use]
 pub fn bytes(count: u64) -> String {

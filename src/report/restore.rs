@@ -5,7 +5,7 @@
 use crate::model::digest::ETag;
 use crate::model::row::{Outcome, Row};
 use crate::model::target::SANDBOX;
-use crate::model::text::escape;
+use crate::model::text::{escape, quoted};
 
 /// What can be done about what a replace buried.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -86,12 +86,6 @@ fn commands(row: &Row) -> Option<Commands> {
 
 fn names_a_file(value: &str) -> bool {
     ["file://", "fileb://"].iter().any(|scheme| value.starts_with(scheme))
-}
-
-/// One word to a POSIX shell.
-fn quoted(text: &str) -> String {
-    let is_plain = |c: char| c.is_ascii_alphanumeric() || "/._-:@%+,=".contains(c);
-    if text.chars().all(is_plain) { text.to_owned() } else { format!("'{}'", text.replace('\'', "'\\''")) }
 }
 
 #[cfg(test)]
