@@ -1,6 +1,7 @@
 //! The nouns. No I/O, no decisions, no clock: what every other room may speak of.
 
 pub mod behaviour;
+pub mod bucket;
 pub mod digest;
 pub mod entry;
 pub mod event;

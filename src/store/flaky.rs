@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use crate::model::bucket::{Aspect, Configuration};
 use crate::model::digest::ETag;
 use crate::model::entry::Key;
 use crate::model::head::{Remote, VersionId};
@@ -391,6 +392,11 @@ impl<S: Store> Store for Flaky<S> {
 
     async fn remove_probe(&self, probe: &ProbeKey) -> Result<(), LookError> {
         self.inner.remove_probe(probe).await
+    }
+
+    async fn bucket(&self, wanted: &[Aspect]) -> Result<Configuration, LookError> {
+        self.look("bucket", "").await?;
+        self.inner.bucket(wanted).await
     }
 }
 

@@ -1,6 +1,8 @@
 //! The reference store: what a correct bucket does, versioned, atomic, in memory. No clock: time is a count of writes.
 
 mod rollback;
+mod setup;
+mod stranger;
 
 mod strangers;
 
@@ -12,6 +14,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use bytes::Bytes;
 use md5::Digest as _;
 
+use crate::model::bucket::{Aspect, Configuration};
 use crate::model::digest::{Checksum, ETag, Md5, Sha256};
 use crate::model::entry::{Key, Properties, Sse};
 use crate::model::head::{Encryption, Head, HeldChecksums, HeldSha256, Remote, VersionId};
@@ -41,6 +44,8 @@ struct Bucket {
     /// Counts writes; makes version ids, upload ids and times.
     writes: u64,
     unseen: bool,
+    /// `None` as it is made.
+    configuration: Option<Configuration>,
 }
 
 #[derive(Debug, Clone)]
@@ -502,6 +507,10 @@ impl Store for Memory {
     async fn remove_probe(&self, probe: &ProbeKey) -> Result<(), LookError> {
         self.lock().keys.remove(probe.key());
         Ok(())
+    }
+
+    async fn bucket(&self, wanted: &[Aspect]) -> Result<Configuration, LookError> {
+        Ok(self.configuration(wanted))
     }
 }
 

@@ -16,6 +16,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
+use crate::model::bucket::{Aspect, Configuration};
 use crate::model::digest::{ETag, Sha256};
 use crate::model::entry::Key;
 use crate::model::head::{Carried, Head, Remote, VersionId};
@@ -314,6 +315,10 @@ pub trait Store: Send + Sync + 'static {
 
     /// Removes what a server that ignores conditions stored under a probe key.
     fn remove_probe(&self, probe: &ProbeKey) -> impl Future<Output = Result<(), LookError>> + Send;
+
+    /// How the bucket is set up, a request an aspect. What was not told of one is said there; an error is one that every
+    /// request would meet: no such bucket, no credentials.
+    fn bucket(&self, wanted: &[Aspect]) -> impl Future<Output = Result<Configuration, LookError>> + Send;
 }
 
 /// A key made by us for the probe, `<first key>.noclobber-probe-<run id>`: the only kind that this crate ever deletes outside a rollback.

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 use std::sync::{Arc, Mutex};
 
+use noclobber::model::bucket::{Aspect, Configuration};
 use noclobber::model::digest::ETag;
 use noclobber::model::entry::Key;
 use noclobber::model::head::{Remote, VersionId};
@@ -228,5 +229,9 @@ impl<S: Store> Store for Counted<S> {
     }
     async fn remove_probe(&self, probe: &ProbeKey) -> Result<(), LookError> {
         self.inner.remove_probe(probe).await
+    }
+
+    async fn bucket(&self, wanted: &[Aspect]) -> Result<Configuration, LookError> {
+        self.inner.bucket(wanted).await
     }
 }

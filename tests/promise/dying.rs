@@ -5,6 +5,7 @@ use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use noclobber::model::bucket::{Aspect, Configuration};
 use noclobber::model::digest::ETag;
 use noclobber::model::entry::Key;
 use noclobber::model::head::{Remote, VersionId};
@@ -197,5 +198,9 @@ impl<S: Store> Store for Dying<S> {
 
     async fn remove_probe(&self, probe: &ProbeKey) -> Result<(), LookError> {
         self.ask(self.inner.remove_probe(probe)).await
+    }
+
+    async fn bucket(&self, wanted: &[Aspect]) -> Result<Configuration, LookError> {
+        self.ask(self.inner.bucket(wanted)).await
     }
 }

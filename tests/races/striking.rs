@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex};
 use noclobber::flow::apply::record::Record;
 use noclobber::flow::apply::{self, Applied, Settings};
 use noclobber::flow::cancel::Cancel;
+use noclobber::model::bucket::{Aspect, Configuration};
 use noclobber::model::digest::ETag;
 use noclobber::model::entry::Key;
 use noclobber::model::event::Watch;
@@ -279,5 +280,9 @@ impl Store for Striking {
 
     fn remove_probe(&self, probe: &ProbeKey) -> impl Future<Output = Result<(), LookError>> + Send {
         self.inner.remove_probe(probe)
+    }
+
+    fn bucket(&self, wanted: &[Aspect]) -> impl Future<Output = Result<Configuration, LookError>> + Send {
+        self.inner.bucket(wanted)
     }
 }

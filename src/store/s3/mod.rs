@@ -4,6 +4,7 @@
 //! plain body with `UNSIGNED-PAYLOAD` (the signature covers the checksum header, and that covers the body).
 
 mod body;
+mod bucket;
 mod classify;
 mod connect;
 mod copy;
@@ -27,6 +28,7 @@ use aws_sdk_s3::types::{
 };
 use sha2::Digest as _;
 
+use crate::model::bucket::{Aspect, Configuration};
 use crate::model::digest::{Checksum, ETag, Sha256};
 use crate::model::entry::Key;
 use crate::model::head::{Remote, VersionId};
@@ -522,6 +524,10 @@ impl Store for S3 {
 
     async fn remove_probe(&self, probe: &ProbeKey) -> Result<(), LookError> {
         self.remove(probe.key()).await
+    }
+
+    async fn bucket(&self, wanted: &[Aspect]) -> Result<Configuration, LookError> {
+        self.configuration(wanted).await
     }
 }
 
