@@ -127,6 +127,7 @@ async fn prints_what_is_resolved() {
         request_payer: false,
         trust_metadata: true,
         conditional_writes: ConditionalWrites::Required,
+        require: noclobber::model::target::Require::default(),
     };
     match resolve(&spec).await {
         Ok(target) => println!("told: {} {} {:?}", target.endpoint, target.region, target.addressing),

@@ -9,7 +9,7 @@ use crate::flow::cancel::Cancel;
 use crate::flow::uploads::{self, Found};
 use crate::journal::{Hold, JournalError, Noted, noted};
 use crate::model::exit::Exit;
-use crate::model::target::{ConditionalWrites, TargetSpec};
+use crate::model::target::{ConditionalWrites, Require, Target, TargetSpec};
 use crate::model::text::{count, name};
 use crate::model::write::LookError;
 use crate::store::s3::S3;
@@ -83,6 +83,11 @@ async fn list_and_abort(reach: &Reach, args: &Uploads, noted: &[Noted], cancel: 
 
 /// The bucket of a command line, reached as a manifest's target would be.
 pub(super) async fn connect(reach: &Reach, at: &At) -> Result<S3, Failure> {
+    Ok(connected(reach, at).await?.1)
+}
+
+/// The same, with where it is.
+pub(super) async fn connected(reach: &Reach, at: &At) -> Result<(Target, S3), Failure> {
     let spec = TargetSpec {
         name: at.place.bucket.clone(),
         bucket: at.place.bucket.clone(),
@@ -96,9 +101,11 @@ pub(super) async fn connect(reach: &Reach, at: &At) -> Result<S3, Failure> {
         request_payer: false,
         trust_metadata: true,
         conditional_writes: ConditionalWrites::Required,
+        require: Require::default(),
     };
     let target = reach.resolve(&spec).await.map_err(|failure| Failure { exit: Exit::CouldNotRun, ..failure })?;
-    reach.connect(&target).await
+    let store = reach.connect(&target).await?;
+    Ok((target, store))
 }
 
 /// What is said of the uploads, one line each.

@@ -12,7 +12,7 @@ use super::property::{
 use super::shape::{Field, Shape};
 use super::value;
 use crate::model::entry::{Compare, Rule};
-use crate::model::target::{Addressing, ConditionalWrites};
+use crate::model::target::{Addressing, ConditionalWrites, Require};
 
 const RULES: Shape = Shape::OneOf(&["never", "keep", "if-changed", "always"]);
 const COMPARES: Shape = Shape::OneOf(&["content", "content+properties"]);
@@ -33,6 +33,7 @@ pub const MANIFEST: &[Field] = &[
     Field::new("request_payer", Shape::Bool),
     Field::new("trust_metadata", Shape::Bool),
     Field::new("conditional_writes", CONDITIONAL_WRITES),
+    Field::new("require", Shape::Fields(REQUIRE)),
     Field::new("overwrite", RULES),
     Field::new("compare", COMPARES),
     Field::new("stages", Shape::List(&Shape::Text(value::word))),
@@ -60,10 +61,17 @@ pub const TARGET: &[Field] = &[
     Field::new("request_payer", Shape::Bool),
     Field::new("trust_metadata", Shape::Bool),
     Field::new("conditional_writes", CONDITIONAL_WRITES),
+    Field::new("require", Shape::Fields(REQUIRE)),
 ];
 
 pub const LIMITS: &[Field] =
     &[Field::new("replaces", Shape::Count), Field::new("creates", Shape::Count), Field::new("bytes", Shape::Size)];
+
+pub const REQUIRE: &[Field] = &[
+    Field::new("versioning", Shape::Bool),
+    Field::new("recovery_days", Shape::Count),
+    Field::new("policy", Shape::OneOf(&["enforced"])),
+];
 
 pub const SSE: &[Field] = &[Field::required("kms", Shape::Text(kms))];
 
@@ -191,6 +199,9 @@ pub struct Reach {
     /// `check-first` accepts a server without conditional writes: a HEAD before each write, which is not atomic.
     #[serde(default)]
     pub conditional_writes: ConditionalWrites,
+    /// What the bucket must be: a plan that would write without it is refused.
+    #[serde(default)]
+    pub require: Require,
 }
 
 /// One file, the matches of one glob, or the rows of one list.

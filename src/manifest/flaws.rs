@@ -108,6 +108,7 @@ fn the_schema_and_the_shapes_have_the_same_fields() {
         ("entry", &defs["Entry"], fields::ENTRY),
         ("properties", &defs["Properties"], fields::PROPERTIES),
         ("limits", &defs["Limits"], fields::LIMITS),
+        ("require", &defs["Require"], fields::REQUIRE),
     ] {
         let mut shapes: Vec<&str> = shapes.iter().map(|field| field.name).collect();
         shapes.sort_unstable();
@@ -128,6 +129,8 @@ fn the_words_that_are_allowed_are_those_that_serde_reads() {
         "conditional_writes: check-first",
         "compare: content",
         "compare: content+properties",
+        "require: { policy: enforced }",
+        "require: { versioning: true, recovery_days: 30 }",
         "defaults: { sse: AES256 }",
         "defaults: { sse: { kms: k } }",
     ] {

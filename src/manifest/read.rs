@@ -415,6 +415,7 @@ fn spec(name: &str, bucket: String, reach: fields::Reach) -> TargetSpec {
         request_payer,
         trust_metadata,
         conditional_writes,
+        require,
     } = reach;
     TargetSpec {
         name: name.to_owned(),
@@ -429,5 +430,6 @@ fn spec(name: &str, bucket: String, reach: fields::Reach) -> TargetSpec {
         request_payer,
         trust_metadata: trust_metadata.unwrap_or(true),
         conditional_writes,
+        require,
     }
 }

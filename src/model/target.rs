@@ -23,6 +23,46 @@ pub enum ConditionalWrites {
     CheckFirst,
 }
 
+/// What is asked of a bucket's policy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum PolicyRequired {
+    /// It must force conditional writes under the target's prefix, surely.
+    Enforced,
+}
+
+/// What a target's bucket must be, or the plan is refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, schemars::JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub struct Require {
+    /// Versioning must be enabled where something would be replaced.
+    #[serde(default)]
+    pub versioning: bool,
+    /// What would be replaced must be there for so many days to be got back: versioning enabled, and no lifecycle rule
+    /// that deletes it sooner.
+    pub recovery_days: Option<u64>,
+    /// The bucket's policy must force conditional writes under the target's prefix where something would be written.
+    pub policy: Option<PolicyRequired>,
+}
+
+impl Require {
+    /// Whether nothing is asked.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// What satisfies both: the stricter of each.
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
+        Self {
+            versioning: self.versioning || other.versioning,
+            recovery_days: self.recovery_days.max(other.recovery_days),
+            policy: self.policy.or(other.policy),
+        }
+    }
+}
+
 /// A target as a manifest names it, before the AWS configuration has filled in what it leaves out.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TargetSpec {
@@ -40,6 +80,8 @@ pub struct TargetSpec {
     pub request_payer: bool,
     pub trust_metadata: bool,
     pub conditional_writes: ConditionalWrites,
+    /// Asked when a plan is made, and no part of where the target is.
+    pub require: Require,
 }
 
 /// The word that stands for the embedded server in a plan and in a report.

@@ -16,7 +16,7 @@ use crate::manifest::{self, Manifest};
 use crate::model::digest::Sha256;
 use crate::model::entry::{Entry, Flaw, Place};
 use crate::model::step::ManifestRef;
-use crate::model::target::TargetSpec;
+use crate::model::target::{Require, TargetSpec};
 
 /// What a run was asked to upload, and with which parameters.
 #[derive(Debug, Clone)]
@@ -250,7 +250,7 @@ fn name_targets(readings: &[Reading], engine: &Engine) -> Names {
     for (i, spec) in &all {
         let path = &readings[*i].path;
         let stem = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-        let differs = |other: &TargetSpec| other.name == spec.name && other != spec;
+        let differs = |other: &TargetSpec| other.name == spec.name && !same_but_name(other, spec);
         let is_clear = |name: &str| names.targets.iter().all(|known| known.name != name || same_but_name(known, spec));
         let by_stem = format!("{stem}/{}", spec.name);
         let by_path = format!("{}/{}", path.display(), spec.name);
@@ -261,14 +261,18 @@ fn name_targets(readings: &[Reading], engine: &Engine) -> Names {
         } else {
             by_path
         };
-        if names.targets.iter().all(|known| known.name != name) {
-            names.targets.push(TargetSpec { name: name.clone(), ..spec.clone() });
+        match names.targets.iter_mut().find(|known| known.name == name) {
+            // Who requires more speaks for all that goes there.
+            Some(known) => known.require = known.require.and(spec.require),
+            None => names.targets.push(TargetSpec { name: name.clone(), ..spec.clone() }),
         }
         names.by_manifest[*i].insert(spec.name.clone(), name.into());
     }
     names
 }
 
+/// Whether two lead to one place in one way, whatever they are called and require of it.
 fn same_but_name(one: &TargetSpec, other: &TargetSpec) -> bool {
-    TargetSpec { name: String::new(), ..one.clone() } == TargetSpec { name: String::new(), ..other.clone() }
+    let way = |spec: &TargetSpec| TargetSpec { name: String::new(), require: Require::default(), ..spec.clone() };
+    way(one) == way(other)
 }

@@ -10,6 +10,7 @@ use proptest::prelude::*;
 
 use super::gather::{Gathered, Request, gather};
 use crate::model::entry::{Entry, Rule, Sse};
+use crate::model::target::{PolicyRequired, Require};
 
 struct World(tempfile::TempDir);
 
@@ -311,6 +312,24 @@ fn several_manifests_become_one_under_the_folder_that_holds_them_all() {
 }
 
 #[test]
+fn of_what_manifests_require_of_one_target_the_strictest_holds() {
+    let manifest = |require: &str| head(&format!("{require}entries: [{{ source: f, key: '{}' }}]\n", require.len()));
+    let world = World::new(&[
+        ("a.yaml", &manifest("require: { recovery_days: 7, policy: enforced }\n")),
+        ("b.yaml", &manifest("require: { versioning: true, recovery_days: 30 }\n")),
+        ("c.yaml", &manifest("")),
+        ("f", ""),
+    ]);
+    let strictest = Require { versioning: true, recovery_days: Some(30), policy: Some(PolicyRequired::Enforced) };
+    for order in [["a.yaml", "b.yaml", "c.yaml"], ["c.yaml", "b.yaml", "a.yaml"]] {
+        let targets = world.gather(&order).unwrap().targets;
+        let [target] = &targets[..] else { panic!("{targets:#?}") };
+        assert_eq!((target.name.as_str(), target.require), ("default", strictest));
+    }
+    assert!(world.gather(&["c.yaml"]).unwrap().targets[0].require.is_empty());
+}
+
+#[test]
 fn same_named_targets_of_same_named_manifests_are_still_told_apart() {
     let manifest = |bucket| format!("version: 1\nbucket: {bucket}\nentries: [{{ source: f, key: f }}]\n");
     let world = World::new(&[("1/m.yaml", &manifest("bbb")), ("2/m.yaml", &manifest("ccc")), ("1/f", ""), ("2/f", "")]);
@@ -387,6 +406,7 @@ fn the_example_manifests_gather_without_flaws() {
              reports/2026/01/31/parts/emea/part-0.csv reports/2026/01/31/_SUCCESS",
             "quickstart.yaml: 2026-01-31/pages/one.html 2026-01-31/pages/three.html 2026-01-31/pages/two.html \
              2026-01-31/summary.csv 2026-01-31/index.json",
+            "require.yaml: handbook/one.html handbook/three.html handbook/two.html",
             "targets.yaml: 2026/accounts.csv 2026/bookings.csv 2026/accounts.csv 2026/bookings.csv",
             "website.yaml: assets/css/site.3f2a.css assets/logo.9c1e.svg about/index.html index.html \
              .well-known/security.txt",
