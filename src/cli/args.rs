@@ -344,6 +344,7 @@ pub struct Bucket {
 
 #[derive(Debug, Subcommand)]
 pub enum BucketVerb {
+    Check(super::bucket_check::BucketCheck),
     Uploads(Uploads),
     Policy(Policy),
     Versions(Versions),

@@ -4,6 +4,7 @@ mod after;
 mod apply;
 mod args;
 mod bucket;
+mod bucket_check;
 mod check;
 mod diff;
 mod init;
@@ -99,6 +100,9 @@ async fn dispatch(cli: Cli, out: Out) -> Ended {
         Verb::Run(args) => Box::pin(run::run(&global, args, out)).await,
         Verb::Report(args) => report::report(&args, out),
         Verb::Verify(args) => Box::pin(verify::verify(&global, args, out)).await,
+        Verb::Bucket(Bucket { verb: BucketVerb::Check(args) }) => {
+            Box::pin(bucket_check::check(&global, args, out)).await
+        }
         Verb::Bucket(Bucket { verb: BucketVerb::Uploads(args) }) => Box::pin(bucket::uploads(&global, args, out)).await,
         Verb::Bucket(Bucket { verb: BucketVerb::Policy(args) }) => Box::pin(policy::policy(&global, args, out)).await,
         Verb::Bucket(Bucket { verb: BucketVerb::Versions(args) }) => {

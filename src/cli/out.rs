@@ -8,6 +8,7 @@ use anstream::{AutoStream, ColorChoice};
 use owo_colors::OwoColorize as _;
 use serde_json::json;
 
+use crate::bucket::check::Level;
 use crate::model::event::Watch;
 use crate::plan::text::Tone;
 
@@ -105,6 +106,17 @@ impl Out {
                 Tone::Refuse => text.red().bold().to_string(),
                 Tone::Strong => text.bold().to_string(),
             }
+        }
+    }
+
+    /// Colours the level of a finding.
+    pub fn paint_level(self) -> impl Fn(Level, &str) -> String {
+        move |level, text| match (self.colour, level) {
+            (false, _) => text.to_owned(),
+            (true, Level::Problem) => text.red().bold().to_string(),
+            (true, Level::NotAllowed | Level::CannotTell) => text.magenta().bold().to_string(),
+            (true, Level::Warning) => text.yellow().bold().to_string(),
+            (true, Level::Ok) => text.green().to_string(),
         }
     }
 

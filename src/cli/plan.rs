@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use serde_json::json;
 
+use crate::flow::bucket::demands;
 use crate::flow::cancel::Cancel;
 use crate::flow::survey::compose::{Draft, Drafted, Room};
 use crate::flow::survey::gather::gather;
@@ -80,17 +81,21 @@ pub(super) async fn draw(
         Some(path) => Room::passing(folder_of(path)),
         None => Room::passing(&std::env::temp_dir()),
     };
-    let mut draft = Draft::begin(gathered, targets, warnings, TOOL, now(), room).map_err(could_not)?;
+    let stopped = |error: SurveyError| match error {
+        SurveyError::Lost(error) => could_not(error),
+        SurveyError::Target { .. } => Failure::new(Exit::CouldNotRun, error),
+        SurveyError::Interrupted => Failure::new(Exit::Interrupted, error),
+    };
+    let mut asked = 0;
+    let demands = demands(&gathered.targets, &stores, &mut asked).await.map_err(stopped)?;
+    let draft = Draft::begin(gathered, targets, warnings, TOOL, now(), room).map_err(could_not)?;
+    let mut draft = draft.with_demands(demands);
     let surveyed = survey(entries, &base, &stores, settings, &hashing, watch, cancel, |decided| {
         draft.add(&decided)?;
         each(decided.steps);
         Ok(())
     });
-    let survey = surveyed.await.map_err(|error| match error {
-        SurveyError::Lost(error) => could_not(error),
-        SurveyError::Target { .. } => Failure::new(Exit::CouldNotRun, error),
-        SurveyError::Interrupted => Failure::new(Exit::Interrupted, error),
-    })?;
+    let survey = surveyed.await.map_err(stopped)?;
     if let Some(trouble) = hashing.cache().trouble() {
         watch.tell(Event::Warning(&trouble));
     }
@@ -99,7 +104,7 @@ pub(super) async fn draw(
         may_write(path)?;
         put_in_place(room, path).map_err(could_not)?;
     }
-    Ok(Drawn { header, footer, stores, requests: survey.requests })
+    Ok(Drawn { header, footer, stores, requests: survey.requests + asked })
 }
 
 /// Threads that hash, with the digests of earlier plans where they may be used.

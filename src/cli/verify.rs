@@ -14,7 +14,7 @@ use crate::flow::audit::{AuditError, Audited, Settings, audit};
 use crate::flow::cancel::Cancel;
 use crate::model::entry::{Flaw, Place};
 use crate::model::exit::Exit;
-use crate::model::target::{ConditionalWrites, SANDBOX, Target, TargetSpec};
+use crate::model::target::{ConditionalWrites, Require, SANDBOX, Target, TargetSpec};
 use crate::model::text::{count, escape, name};
 use crate::plan::text::Tone;
 use crate::report::{self, Report};
@@ -152,6 +152,7 @@ async fn connect(reach: &Reach, bucket: &Bucket, args: &Verify) -> Result<S3, Fa
         request_payer: false,
         trust_metadata: true,
         conditional_writes: ConditionalWrites::Required,
+        require: Require::default(),
     };
     let target = if endpoint == SANDBOX {
         sandbox(&spec)

@@ -2,6 +2,7 @@
 
 pub mod apply;
 pub mod audit;
+pub mod bucket;
 pub mod cancel;
 pub mod history;
 mod list;

@@ -2,7 +2,6 @@
 
 mod rollback;
 mod setup;
-mod stranger;
 
 mod strangers;
 

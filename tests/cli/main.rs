@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod bucket;
+mod check_bucket;
 mod flaws;
 mod manifests;
 mod policy;

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 use tempfile::{NamedTempFile, SpooledTempFile};
 
+use crate::bucket::check::require::Demand;
 use crate::manifest::limits::{Planned, exceeded};
 use crate::model::step::{Counts, Footer, Header, PLAN_FORMAT};
 use crate::model::target::Target;
@@ -93,6 +94,8 @@ pub struct Draft {
     counts: Counts,
     /// What each manifest's entries would do.
     by_policy: Vec<(Policy, Counts)>,
+    /// What is required of the targets.
+    demands: Vec<Demand>,
 }
 
 /// A plan that is whole.
@@ -133,7 +136,13 @@ impl Draft {
         };
         let writer = Writer::new(BufWriter::with_capacity(BUFFER_BYTES, room), &header)?;
         let by_policy = gathered.policies.into_iter().map(|policy| (policy, Counts::default())).collect();
-        Ok(Self { writer, header, counts: Counts::default(), by_policy })
+        Ok(Self { writer, header, counts: Counts::default(), by_policy, demands: Vec::new() })
+    }
+
+    /// Holds the steps against what is required of their targets.
+    #[must_use]
+    pub fn with_demands(self, demands: Vec<Demand>) -> Self {
+        Self { demands, ..self }
     }
 
     /// Adds the next steps.
@@ -144,19 +153,23 @@ impl Draft {
             for (_, counts) in self.by_policy.iter_mut().filter(|(policy, _)| policy.entries.contains(&at)) {
                 counts.add(step);
             }
+            for demand in &mut self.demands {
+                demand.add(step);
+            }
         }
         self.writer.lines(&decided.lines)
     }
 
     /// Ends the plan, with what there was to warn of on the way.
     pub fn finish(self, warnings: Vec<String>) -> io::Result<Drafted> {
-        let Self { writer, header: written, counts, by_policy } = self;
+        let Self { writer, header: written, counts, by_policy, demands } = self;
         let mut header = written.clone();
         header.warnings.extend(warnings);
         for (policy, counts) in &by_policy {
             let planned = Planned { creates: counts.create, replaces: counts.replace, bytes: counts.bytes };
             header.refusals.extend(exceeded(&policy.manifest, &policy.limits, &planned));
         }
+        header.refusals.extend(demands.iter().flat_map(Demand::refusals));
         let (to, footer) = if header == written {
             writer.finish(counts)?
         } else {
