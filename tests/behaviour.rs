@@ -40,7 +40,9 @@ fn probe_keys() -> (ProbeKey, ProbeKey) {
 
 async fn of(store: &S3) -> String {
     let (first, second) = probe_keys();
-    told(&behaviour(store, &first, &second).await.unwrap())
+    let (found, left) = behaviour(store, &first, &second).await.unwrap();
+    assert_eq!(left, None);
+    told(&found)
 }
 
 /// One line a question.

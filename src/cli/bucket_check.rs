@@ -4,9 +4,12 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
 
-use crate::bucket::check::{Question, Report, json, markdown, text};
+use crate::bucket::check::{Question, Report, json, markdown, probe, text};
 use crate::flow::bucket::look;
+use crate::flow::probe::behaviour;
+use crate::model::entry::Key;
 use crate::model::exit::Exit;
+use crate::store::ProbeKey;
 
 use super::args::{At, Global};
 use super::bucket::connected;
@@ -23,7 +26,10 @@ use super::{Ended, Failure, place};
   noclobber bucket check s3://reports --format markdown -o check.md   for a ticket
   noclobber bucket check s3://reports --json                          for a program
 
-Only reads, a request for each part of the configuration. A part that the role may not see, or that the
+  noclobber bucket check s3://reports --probe scratch/                and what the server does, by scratch objects
+
+Only reads, a request for each part of the configuration; --probe alone also stores, copies, deletes and
+removes scratch objects. A part that the role may not see, or that the
 server does not tell, is named as such and never called fine. A fix is a command to be reviewed; one for
 the lifecycle comes with the whole configuration, since S3 replaces it as a whole.
 
@@ -35,6 +41,10 @@ pub struct BucketCheck {
     /// For so many days what was replaced must be there to be got back
     #[arg(long, value_name = "N", default_value = "30")]
     pub recovery_days: u32,
+    /// Store scratch objects under this prefix, and see by them what the server does: are conditions honoured on PUT,
+    /// Complete, Copy and Delete, are ETags MD5, are checksums verified and given back? They are removed with all versions
+    #[arg(long, value_name = "PREFIX")]
+    pub probe: Option<String>,
     /// How to print
     #[arg(long, value_enum, default_value = "text")]
     pub format: CheckFormat,
@@ -93,7 +103,23 @@ async fn ask(reach: &Reach, args: &BucketCheck) -> Result<Report, Failure> {
         .map_err(|error| Failure::new(Exit::CouldNotRun, format!("s3://{}: {error}", args.at.place.bucket)))?;
     let question =
         Question { target: &target, prefix: &args.at.place.prefix, recovery_days: args.recovery_days.into() };
-    Ok(Report::new(&question, &told))
+    let mut report = Report::new(&question, &told);
+    if let Some(prefix) = &args.probe {
+        let (id, first) = (uuid::Uuid::now_v7().simple(), Key::new(prefix.as_str()));
+        let keys = (ProbeKey::new(&first, &id.to_string()), ProbeKey::new(&first, &format!("{id}-2")));
+        match Box::pin(behaviour(&store, &keys.0, &keys.1)).await {
+            Err(error) => report.add(probe::not_asked(&error)),
+            Ok((found, left)) => {
+                for finding in probe::findings(&found) {
+                    report.add(finding);
+                }
+                if let Some(error) = &left {
+                    report.add(probe::left(error));
+                }
+            }
+        }
+    }
+    Ok(report)
 }
 
 fn may_write(path: &Path) -> Result<(), Failure> {

@@ -197,16 +197,19 @@ fn that_fails(kind: Kind) -> Expect {
     }
 }
 
-/// Asks everything. `first` and `second` are probe keys of one run. An error is of the scratch object itself: it could
-/// not be stored, or not be removed.
-pub async fn behaviour<S: Store>(store: &S, first: &ProbeKey, second: &ProbeKey) -> Result<Behaviour, LookError> {
+/// Asks everything. `first` and `second` are probe keys of one run. An error is of the scratch object, which could not
+/// be stored; beside the answers stands why one could not be removed.
+pub async fn behaviour<S: Store>(
+    store: &S,
+    first: &ProbeKey,
+    second: &ProbeKey,
+) -> Result<(Behaviour, Option<LookError>), LookError> {
     let scratch = Scratch::begin(store, first).await?;
     let behaviour = Box::pin(look_around(&scratch, second)).await;
     let other = Scratch { store, key: second };
     let removed = scratch.remove().await;
-    other.remove().await?;
-    removed?;
-    Ok(behaviour)
+    let left = removed.err().or(other.remove().await.err());
+    Ok((behaviour, left))
 }
 
 async fn look_around<S: Store>(scratch: &Scratch<'_, S>, second: &ProbeKey) -> Behaviour {
@@ -268,7 +271,8 @@ mod tests {
 
     async fn of(store: &Memory) -> (Vec<Kind>, Vec<Kind>) {
         let (first, second) = keys();
-        let found = behaviour(store, &first, &second).await.unwrap();
+        let (found, left) = behaviour(store, &first, &second).await.unwrap();
+        assert_eq!(left, None);
         let told = |answers: &[(Kind, Result<bool, LookError>)]| {
             answers.iter().filter(|(_, answer)| *answer == Ok(true)).map(|(kind, _)| *kind).collect::<Vec<_>>()
         };

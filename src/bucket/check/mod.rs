@@ -7,6 +7,7 @@ pub mod json;
 mod lifecycle;
 pub mod markdown;
 mod policy;
+pub mod probe;
 pub mod require;
 mod safety;
 pub mod text;
