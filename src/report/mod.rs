@@ -73,14 +73,9 @@ impl Report {
     ///
     /// Rows that were cut off at the end, to the line, cannot be missed: only the plan knows how many there should be.
     pub fn read(name: &str, from: impl Read, state: State) -> Result<Self, Vec<Flaw>> {
-        let tail = match state {
-            State::Finished => Tail::Whole,
-            State::Unfinished => Tail::MayBeTorn,
-        };
-        let placed = csv::read_placed(name, from, tail)?;
         let rows = match state {
-            State::Finished => one_each(name, placed)?,
-            State::Unfinished => latest(placed),
+            State::Finished => finished(name, from)?.into_iter().map(|(_, row)| row).collect(),
+            State::Unfinished => latest(csv::read_placed(name, from, Tail::MayBeTorn)?),
         };
         Ok(Self { rows, state })
     }
@@ -97,7 +92,9 @@ impl Report {
     }
 }
 
-fn one_each(name: &str, placed: Vec<(u64, Row)>) -> Result<Vec<Row>, Vec<Flaw>> {
+/// Reads the rows of a finished report, one for each entry from 1 on, each with the line that it begins on.
+pub fn finished(name: &str, from: impl Read) -> Result<Vec<(u64, Row)>, Vec<Flaw>> {
+    let placed = csv::read_placed(name, from, Tail::Whole)?;
     for ((line, row), expected) in placed.iter().zip(1..) {
         if row.entry != expected {
             let message = format!(
@@ -108,7 +105,7 @@ fn one_each(name: &str, placed: Vec<(u64, Row)>) -> Result<Vec<Row>, Vec<Flaw>> 
             return Err(vec![csv::flaw_at(name, *line, message)]);
         }
     }
-    Ok(placed.into_iter().map(|(_, row)| row).collect())
+    Ok(placed)
 }
 
 fn latest(placed: Vec<(u64, Row)>) -> Vec<Row> {

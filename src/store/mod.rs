@@ -176,6 +176,10 @@ pub enum Buried {
         head: Box<Head>,
         carried: Carried,
     },
+    /// There, in an archive: nothing can be copied from it before it is restored from this storage class.
+    Archived {
+        class: String,
+    },
     DeleteMarker,
     /// There is no such version (any more).
     Gone,

@@ -5,7 +5,8 @@ use std::ops::RangeInclusive;
 use aws_sdk_s3::operation::RequestId as _;
 use aws_sdk_s3::operation::head_object::HeadObjectOutput;
 use aws_sdk_s3::types::{
-    ChecksumMode, CompletedMultipartUpload, CompletedPart, MetadataDirective, ServerSideEncryption, TaggingDirective,
+    ChecksumMode, CompletedMultipartUpload, CompletedPart, MetadataDirective, ServerSideEncryption, StorageClass,
+    TaggingDirective,
 };
 
 use super::classify::{self, Answer, Condition, Op};
@@ -76,6 +77,9 @@ impl S3 {
             Err(Answer::Said { status: 400, .. }) => return Ok(Buried::Gone),
             Err(answer) => return Err(classify::look_error(answer)),
         };
+        if let Some(class) = archived(&output) {
+            return Ok(Buried::Archived { class });
+        }
         let mut head = translate::head(&output).ok_or_else(|| unreadable("HEAD gave no size or no ETag"))?;
         head.version.get_or_insert_with(|| version.clone());
         let request = self
@@ -233,6 +237,17 @@ impl S3 {
             http_status: 204,
         })
     }
+}
+
+/// The archive that an object has to be restored from before anybody can read it, if it lies in one.
+fn archived(output: &HeadObjectOutput) -> Option<String> {
+    // `ongoing-request="false", expiry-date="..."` once a restore is done: a copy can be read until then.
+    if output.restore().is_some_and(|restore| restore.contains("ongoing-request=\"false\"")) {
+        return None;
+    }
+    let tier = output.archive_status().map(|status| status.as_str().to_owned());
+    let class = output.storage_class().filter(|class| matches!(class, StorageClass::Glacier | StorageClass::DeepArchive));
+    tier.or_else(|| class.map(|class| class.as_str().to_owned()))
 }
 
 fn carried(output: &HeadObjectOutput, claim: Option<String>) -> Carried {
