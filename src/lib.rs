@@ -23,6 +23,7 @@
 //! Then, perhaps days later: [`plan::file`] reads it back, [`flow::apply`] looks again and writes through the [`store`],
 //! [`guard`] says what each answer means, [`journal`] keeps the row through a crash, and [`report`] shows it.
 //! Months later [`flow::audit`] looks once more, and [`audit`] judges each row of the reports by what is there.
+//! And back: [`undo`] decides what takes a report's rows back, [`flow::restore`] looks for it and draws a plan like any other.
 //!
 //! # Where the promise lives
 //!
@@ -45,3 +46,4 @@ pub mod plan;
 pub mod report;
 pub mod sandbox;
 pub mod store;
+pub mod undo;
