@@ -25,6 +25,7 @@ Examples:
   noclobber plan nightly.yaml -o plan.jsonl       hash locally, look at the bucket, write nothing
   noclobber show plan.jsonl                       review it; quote its digest in the change ticket
   noclobber apply plan.jsonl --report report.csv  write exactly that, or nothing
+  noclobber rollback report.csv -o back.jsonl     plan what undoes that run
   noclobber run nightly.yaml --out runs/nightly   plan and apply in one go, for schedulers
   noclobber verify report.csv                     months later: is what that run stored still there?
   noclobber bucket uploads s3://reports           what killed runs left half uploaded
@@ -75,6 +76,7 @@ pub enum Verb {
     Run(Run),
     Report(Report),
     Verify(Verify),
+    Rollback(Rollback),
     Bucket(Bucket),
     Sandbox(Sandbox),
     Schema(Schema),
@@ -161,6 +163,13 @@ pub struct Plan {
     pub inputs: Inputs,
     #[command(flatten)]
     pub looks: Looks,
+    #[command(flatten)]
+    pub telling: Telling,
+}
+
+/// What becomes of a plan that was drawn
+#[derive(Debug, Args)]
+pub struct Telling {
     /// Plan file to write (JSON lines); compressed if its name ends in .zst
     #[arg(short, long, value_name = "FILE")]
     pub output: Option<PathBuf>,
@@ -332,6 +341,41 @@ pub struct Report {
     /// File to write, instead of standard output; replaces only what an earlier `report` wrote there
     #[arg(short, long, value_name = "FILE")]
     pub output: Option<PathBuf>,
+}
+
+/// Plan what undoes a run: earlier versions come back, what it created is deleted, what others wrote since is left alone
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  noclobber rollback report.csv -o back.jsonl                    plan it; then show, and apply, like any plan
+  noclobber rollback report.csv -o back.jsonl --only 'in/**'     of some keys alone
+  noclobber rollback report.csv --sandbox /tmp/sandbox           of a sandbox's run
+
+Only what the run itself wrote is restored over or deleted, under the same preconditions as any write; an object that
+somebody wrote since is refused and told. Nothing planned is written here. A server other than AWS is asked with scratch
+objects (KEY.noclobber-probe-ID, removed again) whether it honours preconditions on copies and deletes.")]
+pub struct Rollback {
+    /// Report of the run (CSV)
+    pub report: PathBuf,
+    /// Roll back only keys that this glob names, such as 'in/**/*.csv'; may be given several times
+    #[arg(long, value_name = "GLOB")]
+    pub only: Vec<String>,
+    /// Named profile of the AWS configuration that gives the credentials; a report does not tell it
+    #[arg(long, value_parser = sound(value::line))]
+    pub profile: Option<String>,
+    /// Role to assume
+    #[arg(long, value_name = "ARN", value_parser = sound(value::role))]
+    pub role_arn: Option<String>,
+    /// How the buckets' names travel: by default in the path for localhost and IP addresses, else in the host
+    #[arg(long, value_enum)]
+    pub addressing: Option<AddressingArg>,
+    /// Rows looked at at once
+    #[arg(long = "looks", value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub heads: u16,
+    /// Store no scratch objects: servers are asked by apply, before its first write
+    #[arg(long)]
+    pub no_probe: bool,
+    #[command(flatten)]
+    pub telling: Telling,
 }
 
 /// Look after a bucket, outside of any manifest

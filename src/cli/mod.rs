@@ -14,6 +14,7 @@ mod plan;
 mod policy;
 mod reach;
 mod report;
+mod rollback;
 mod run;
 mod sandbox;
 mod schema;
@@ -103,6 +104,7 @@ async fn dispatch(cli: Cli, out: Out) -> Ended {
         Verb::Bucket(Bucket { verb: BucketVerb::Check(args) }) => {
             Box::pin(bucket_check::check(&global, args, out)).await
         }
+        Verb::Rollback(args) => Box::pin(rollback::rollback(&global, args, out)).await,
         Verb::Bucket(Bucket { verb: BucketVerb::Uploads(args) }) => Box::pin(bucket::uploads(&global, args, out)).await,
         Verb::Bucket(Bucket { verb: BucketVerb::Policy(args) }) => Box::pin(policy::policy(&global, args, out)).await,
         Verb::Bucket(Bucket { verb: BucketVerb::Versions(args) }) => {

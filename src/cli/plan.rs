@@ -22,7 +22,7 @@ use crate::model::step::{Footer, Header, Step, digest_text};
 use crate::model::text::count;
 use crate::plan::review::Review;
 
-use super::args::{self, Global, Inputs, Looks};
+use super::args::{self, Global, Inputs, Looks, Telling};
 use super::check::{flawed, request};
 use super::out::Out;
 use super::place::folder_of;
@@ -90,6 +90,9 @@ pub(super) async fn draw(
     let demands = demands(&gathered.targets, &stores, &mut asked).await.map_err(stopped)?;
     let draft = Draft::begin(gathered, targets, warnings, TOOL, now(), room).map_err(could_not)?;
     let mut draft = draft.with_demands(demands);
+    let could_not = |error| unwritten(output, &error);
+    let room = room(output).map_err(could_not)?;
+    let mut draft = Draft::begin(gathered, targets, warnings, TOOL, now(), room).map_err(could_not)?;
     let surveyed = survey(entries, &base, &stores, settings, &hashing, watch, cancel, |decided| {
         draft.add(&decided)?;
         each(decided.steps);
@@ -105,6 +108,8 @@ pub(super) async fn draw(
         put_in_place(room, path).map_err(could_not)?;
     }
     Ok(Drawn { header, footer, stores, requests: survey.requests + asked })
+    keep(room, output)?;
+    Ok(Drawn { header, footer, stores, requests: survey.requests })
 }
 
 /// Threads that hash, with the digests of earlier plans where they may be used.
@@ -150,6 +155,27 @@ fn may_write(path: &Path) -> Result<(), Failure> {
         return Err(Failure::new(Exit::Usage, text));
     }
     Ok(())
+}
+
+/// Where a plan is written until it is whole.
+pub(super) fn room(output: Option<&Path>) -> std::io::Result<Room> {
+    match output {
+        Some(path) if !is_compressed(path) => Room::file(folder_of(path)),
+        Some(path) => Ok(Room::passing(folder_of(path))),
+        None => Ok(Room::passing(&std::env::temp_dir())),
+    }
+}
+
+pub(super) fn unwritten(output: Option<&Path>, error: &std::io::Error) -> Failure {
+    let name = output.map_or_else(String::new, |path| format!("{}: ", path.display()));
+    Failure::new(Exit::CouldNotRun, format!("{name}the plan could not be written: {error}"))
+}
+
+/// Puts a whole plan in its place, if it has one.
+pub(super) fn keep(room: Room, output: Option<&Path>) -> Result<(), Failure> {
+    let Some(path) = output else { return Ok(()) };
+    may_write(path)?;
+    put_in_place(room, path).map_err(|error| unwritten(output, &error))
 }
 
 /// Gives a whole plan its name, or leaves what was there. A plan may be replaced by a newer one.
@@ -206,64 +232,85 @@ pub(super) fn tell(drawn: &Drawn, path: Option<&Path>, out: Out) -> Result<(), F
 }
 
 pub(super) async fn plan(global: &Global, args: args::Plan, out: Out) -> Ended {
-    // Before the hours that hashing may take.
-    args.output.as_deref().map_or(Ok(()), may_write)?;
-    let approved = args.diff.as_deref().map(diff::Approved::read).transpose()?;
+    let mut told = Told::begin(args.telling)?;
     let cancel = Cancel::default();
     signal::heed(&cancel, out);
     let reach = Reach::begin(global).await?;
     let watch = out.watch();
-    let output = args.output.as_deref();
-    let mut review = Review::new(detail(args.all));
-    // What is gone through again is held only where no file holds it.
-    let is_held = output.is_none() && (args.all || args.diff.is_some());
-    let mut held = Vec::new();
-    let each = |more: Vec<Step>| {
-        for step in &more {
-            review.add(step);
-        }
-        if is_held {
-            held.extend(more);
-        }
-    };
-    let drawn = draw(args.inputs, &args.looks, output, &reach, &watch, &cancel, each).await;
+    let output = told.telling.output.clone();
+    let each = |steps| told.add(steps);
+    let drawn = draw(args.inputs, &args.looks, output.as_deref(), &reach, &watch, &cancel, each).await;
     drop(watch);
     reach.end().await;
-    let drawn = drawn?;
-    let counts = drawn.footer.counts;
-    let reviewed = review.finish(drawn.header.clone(), drawn.footer);
-    let is_refused = reviewed.is_refused();
-    let mut source = match output {
-        Some(path) => Source::File(Opened::new(path)?),
-        None => Source::Held(held),
-    };
-    if out.json {
-        tell(&drawn, output, out)?;
-    } else {
-        let keys = count(counts.steps());
-        out.note(&format!("Looked at {keys} keys with {} requests.", count(drawn.requests)));
-        show::tell(&reviewed, &mut source, out)?;
-        if let Some(path) = output {
-            let name = path.display();
-            let sandbox = global.sandbox.as_ref().map(|dir| format!(" --sandbox {}", dir.display()));
-            out.note(&if is_refused {
-                format!("Written to {name}. It may be shown, but not applied as it is.")
-            } else {
-                format!("Written to {name}. Apply it with: noclobber apply {name}{}", sandbox.unwrap_or_default())
-            });
+    told.end(&drawn?, global, out)
+}
+
+/// A plan on its way to whoever asked for it.
+pub(super) struct Told {
+    pub telling: Telling,
+    approved: Option<diff::Approved>,
+    review: Review,
+    /// Steps that are gone through again and that no file holds.
+    held: Vec<Step>,
+}
+
+impl Told {
+    /// Refuses what cannot be told, before the hours that hashing may take.
+    pub fn begin(telling: Telling) -> Result<Self, Failure> {
+        telling.output.as_deref().map_or(Ok(()), may_write)?;
+        let approved = telling.diff.as_deref().map(diff::Approved::read).transpose()?;
+        let review = Review::new(detail(telling.all));
+        Ok(Self { telling, approved, review, held: Vec::new() })
+    }
+
+    /// Takes in the next steps.
+    pub fn add(&mut self, steps: Vec<Step>) {
+        for step in &steps {
+            self.review.add(step);
+        }
+        if self.telling.output.is_none() && (self.telling.all || self.telling.diff.is_some()) {
+            self.held.extend(steps);
         }
     }
-    if let Some(approved) = approved {
-        if !out.json {
-            out.result("")?;
+
+    /// Shows the whole plan, and says how the command ends.
+    pub fn end(self, drawn: &Drawn, global: &Global, out: Out) -> Ended {
+        let Self { telling: Telling { output, detailed_exitcode, .. }, approved, review, held } = self;
+        let counts = drawn.footer.counts;
+        let reviewed = review.finish(drawn.header.clone(), drawn.footer);
+        let is_refused = reviewed.is_refused();
+        let mut source = match &output {
+            Some(path) => Source::File(Opened::new(path)?),
+            None => Source::Held(held),
+        };
+        if out.json {
+            tell(drawn, output.as_deref(), out)?;
+        } else {
+            let keys = count(counts.steps());
+            out.note(&format!("Looked at {keys} keys with {} requests.", count(drawn.requests)));
+            show::tell(&reviewed, &mut source, out)?;
+            if let Some(path) = &output {
+                let name = path.display();
+                let sandbox = global.sandbox.as_ref().map(|dir| format!(" --sandbox {}", dir.display()));
+                out.note(&if is_refused {
+                    format!("Written to {name}. It may be shown, but not applied as it is.")
+                } else {
+                    format!("Written to {name}. Apply it with: noclobber apply {name}{}", sandbox.unwrap_or_default())
+                });
+            }
         }
-        diff::tell(&approved.against(&reviewed, &mut source)?, out)?;
+        if let Some(approved) = approved {
+            if !out.json {
+                out.result("")?;
+            }
+            diff::tell(&approved.against(&reviewed, &mut source)?, out)?;
+        }
+        Ok(if is_refused {
+            Exit::Refused
+        } else if detailed_exitcode && counts.writes() > 0 {
+            Exit::Changes
+        } else {
+            Exit::Done
+        })
     }
-    Ok(if is_refused {
-        Exit::Refused
-    } else if args.detailed_exitcode && counts.writes() > 0 {
-        Exit::Changes
-    } else {
-        Exit::Done
-    })
 }

@@ -56,32 +56,30 @@ impl Reach {
         }
     }
 
-    /// Connects to a target, and to nothing else than it says: a sandbox's plan goes to a sandbox, any other to none.
+    /// Refuses a target that this process does not lead to: a sandbox's goes to a sandbox, any other to none.
+    pub fn must_lead_to(&self, name: &str, endpoint: &str) -> Result<(), Failure> {
+        let text = match (&self.sandbox, endpoint == SANDBOX) {
+            (None, false) | (Some(_), true) => return Ok(()),
+            (None, true) => format!("target {name} was planned for the sandbox: give --sandbox DIR"),
+            (Some(_), false) => {
+                format!("target {name} was planned for {endpoint}, not for a sandbox: leave --sandbox out")
+            }
+        };
+        Err(Failure::new(Exit::Usage, text))
+    }
+
+    /// Connects to a target, and to nothing else than it says.
     pub async fn connect(&self, target: &Target) -> Result<S3, Failure> {
-        let (target, keys) = match (&self.sandbox, target.is_sandbox()) {
-            (None, false) => (target.clone(), Keys::Ambient),
-            (Some(sandbox), true) => (
+        self.must_lead_to(&target.name, &target.endpoint)?;
+        let (target, keys) = match &self.sandbox {
+            None => (target.clone(), Keys::Ambient),
+            Some(sandbox) => (
                 Target { endpoint: sandbox.endpoint().to_owned(), ..target.clone() },
                 Keys::Static {
                     access_key: sandbox.access_key().to_owned(),
                     secret_key: sandbox.secret_key().to_owned(),
                 },
             ),
-            (None, true) => {
-                return Err(Failure::new(
-                    Exit::Usage,
-                    format!("target {} was planned for the sandbox: give --sandbox DIR", target.name),
-                ));
-            }
-            (Some(_), false) => {
-                return Err(Failure::new(
-                    Exit::Usage,
-                    format!(
-                        "target {} was planned for {}, not for a sandbox: leave --sandbox out",
-                        target.name, target.endpoint
-                    ),
-                ));
-            }
         };
         let store = S3::connect(&target, keys).await.map_err(|error| Failure::new(Exit::CouldNotRun, error))?;
         Ok(store.limited(self.limits.clone()))

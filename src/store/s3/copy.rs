@@ -246,7 +246,8 @@ fn archived(output: &HeadObjectOutput) -> Option<String> {
         return None;
     }
     let tier = output.archive_status().map(|status| status.as_str().to_owned());
-    let class = output.storage_class().filter(|class| matches!(class, StorageClass::Glacier | StorageClass::DeepArchive));
+    let class =
+        output.storage_class().filter(|class| matches!(class, StorageClass::Glacier | StorageClass::DeepArchive));
     tier.or_else(|| class.map(|class| class.as_str().to_owned()))
 }
 
