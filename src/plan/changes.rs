@@ -10,7 +10,8 @@ use serde::Serialize;
 use sha2::Digest as _;
 
 use crate::model::head::Seen;
-use crate::model::step::{Action, Counts, Footer, Header, Proof, Step, digest_text};
+use crate::model::row::Guard;
+use crate::model::step::{Action, Counts, Earlier, Footer, Header, Proof, Step, digest_text};
 use crate::model::target::{Addressing, ConditionalWrites, Target};
 use crate::model::text::{bytes as size, count, escape, name};
 
@@ -148,7 +149,7 @@ impl Changes {
         let Some(old) = old else {
             *self.found.entry(Kind::Added).or_default() += 1;
             if self.added.len() < CHANGES_MAX {
-                let what = vec![format!("{} <- {}", step.action, name(&step.source))];
+                let what = vec![act(step)];
                 self.added.push(change(&self.header, step, Kind::Added, (None, Some(step.action)), what));
             }
             return;
@@ -188,7 +189,7 @@ impl Changes {
             let gone = self.found.entry(Kind::Gone).or_default();
             *gone += 1;
             if *gone <= CHANGES_MAX as u64 {
-                let what = vec![format!("was {} <- {}", old.action, name(&old.source))];
+                let what = vec![format!("was {}", act(old))];
                 self.told.push(change(&self.before.header, old, Kind::Gone, (Some(old.action), None), what));
             }
         }
@@ -301,6 +302,8 @@ fn differences(old: &Step, new: &Step, [target_before, target_now]: [String; 2])
         old.head.as_ref().map(seen).unwrap_or_default(),
         new.head.as_ref().map(seen).unwrap_or_default(),
     );
+    say("brings back", brought_back(old), brought_back(new));
+    say("guard", guard(old), guard(new));
     say("proof", claim(old), claim(new));
     say("source", source(old), source(new));
     say("target", target_before, target_now);
@@ -311,6 +314,31 @@ fn differences(old: &Step, new: &Step, [target_before, target_now]: [String; 2])
     let note = |step: &Step| step.note.as_deref().map(|note| escape(note).into_owned()).unwrap_or_default();
     say("note", note(old), note(new));
     what
+}
+
+/// What a step does, and from what.
+fn act(step: &Step) -> String {
+    let version = step.earlier.as_ref().and_then(|earlier| earlier.seen.version.as_ref());
+    match step.action {
+        Action::Restore => format!("restore <- version {}", version.map_or("".into(), |id| name(&id.0))),
+        Action::Delete => "delete".to_owned(),
+        Action::Create | Action::Replace | Action::Unchanged | Action::Keep | Action::Refuse | Action::Error => {
+            format!("{} <- {}", step.action, name(&step.source))
+        }
+    }
+}
+
+fn brought_back(step: &Step) -> String {
+    let Some(Earlier { seen: version, carried }) = step.earlier.as_deref() else { return String::new() };
+    let carried = match serde_json::to_string(carried) {
+        Ok(text) if !carried.is_nothing() => format!(", with {}", escape(&text)),
+        Ok(_) | Err(_) => String::new(),
+    };
+    format!("{}{carried}", seen(version))
+}
+
+fn guard(step: &Step) -> String {
+    step.guard.map(Guard::name).unwrap_or_default().to_owned()
 }
 
 /// That a step rests on a claim alone. Which of the sounder proofs was at hand is no news.
@@ -351,6 +379,10 @@ fn seen(head: &Seen) -> String {
 /// as entries that are gone and added; here stands what else is asked of them.
 fn of_all(before: &Header, now: &Header) -> Vec<String> {
     let mut lines = Vec::new();
+    let undoes = |header: &Header| header.undoes.as_deref().map(|run| name(run).into_owned()).unwrap_or_default();
+    if before.undoes != now.undoes {
+        lines.push(format!("rolls back run: {} -> {}", or_none(&undoes(before)), or_none(&undoes(now))));
+    }
     if before.base != now.base {
         lines.push(format!("sources below: {} -> {}", name(&before.base), name(&now.base)));
     }
@@ -454,6 +486,9 @@ fn fingerprint(header: &Header, step: &Step) -> Fingerprint {
         claim(step),
         terms(header, step),
         asked_for,
+        // What a copy carries over is told nowhere else.
+        serde_json::to_string(&step.earlier).unwrap_or_default(),
+        guard(step),
         step.note.clone().unwrap_or_default(),
     ];
     Fingerprint {

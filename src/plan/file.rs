@@ -9,7 +9,9 @@ use std::io::{self, BufRead, Write};
 use sha2::Digest as _;
 
 use crate::model::digest::Sha256;
+use crate::model::row::Guard;
 use crate::model::step::{Action, Counts, Footer, Header, PLAN_FORMAT, Step, digest_text};
+use crate::model::target::Target;
 
 /// A line longer than this is no plan of ours (a key has at most 1,024 bytes, metadata 2 KB, a path 4 KiB).
 const LINE_MAX_BYTES: usize = 16 << 20;
@@ -215,40 +217,7 @@ impl<R: BufRead> Reader<R> {
         {
             return Err(self.damaged(format!("stage {stage:?} is not in the header")));
         }
-        let earlier = step.earlier.as_ref().map(|earlier| &earlier.seen);
-        let pinned = step.local.as_ref().and_then(|local| local.checksum.as_ref()).is_some();
-        let why = match step.action {
-            Action::Create if step.head.is_some() => Some("a create that names an object to replace"),
-            Action::Create | Action::Replace | Action::Delete if earlier.is_some() => {
-                Some("a step that names a version to bring back, and is no restore")
-            }
-            Action::Restore if !earlier.is_some_and(|seen| seen.version.is_some() && is_exact(seen.etag.as_str())) => {
-                Some("a restore that does not name the version to bring back")
-            }
-            Action::Delete if step.head.is_none() => Some("a delete that does not name what it deletes"),
-            Action::Restore | Action::Delete if step.local.is_some() => Some("a rollback's step with a file"),
-            Action::Replace if step.head.is_none() => Some("a replace that does not name what it replaces"),
-            Action::Replace if !step.rule.may_replace() => Some("a replace under a rule that never replaces"),
-            Action::Create | Action::Replace | Action::Restore | Action::Delete
-                if step.key.as_str().is_empty() || step.key.as_str().len() > 1024 =>
-            {
-                Some("a key that S3 cannot have")
-            }
-            Action::Replace | Action::Restore | Action::Delete
-                if step.etag_before().is_some_and(|etag| !is_exact(etag.as_str())) =>
-            {
-                Some("a write whose ETag does not name one object")
-            }
-            Action::Create | Action::Replace if !pinned => Some("a write without the checksum of what it writes"),
-            Action::Create
-            | Action::Replace
-            | Action::Restore
-            | Action::Delete
-            | Action::Unchanged
-            | Action::Keep
-            | Action::Refuse
-            | Action::Error => None,
-        };
+        let why = self.flaw(step, target).or_else(|| flaw_of_write(step));
         if let Some(why) = why {
             return Err(self.damaged(why.to_owned()));
         }
@@ -268,8 +237,84 @@ impl<R: BufRead> Reader<R> {
         Ok(())
     }
 
+    /// How a step is not what a plan of its kind can hold: a rollback uploads nothing, and nothing else rolls back.
+    fn flaw(&self, step: &Step, target: &Target) -> Option<&'static str> {
+        let is_rollback = self.header.undoes.is_some();
+        match step.action {
+            Action::Create | Action::Replace if is_rollback => Some("an upload in a rollback"),
+            Action::Restore | Action::Delete if !is_rollback => {
+                Some("a rollback's step in a plan that rolls nothing back")
+            }
+            Action::Restore | Action::Delete if step.guard == Some(Guard::Atomic) && !target.is_aws() => {
+                Some("a guard that only AWS gives")
+            }
+            Action::Restore | Action::Delete => flaw_of_undo(step),
+            Action::Create | Action::Replace | Action::Unchanged | Action::Keep | Action::Refuse | Action::Error => {
+                step.guard.map(|_| "a step with a guard of its own, and is no rollback's")
+            }
+        }
+    }
+
     fn damaged(&self, why: String) -> PlanError {
         PlanError::Damaged { name: self.name.clone(), line: self.line, why }
+    }
+}
+
+/// How a restore or a delete could do more than it says.
+fn flaw_of_undo(step: &Step) -> Option<&'static str> {
+    let earlier = step.earlier.as_ref().map(|earlier| &earlier.seen);
+    let is_named = earlier.is_some_and(|seen| seen.version.is_some() && is_exact(seen.etag.as_str()));
+    let current = step.head.as_ref().and_then(|head| head.version.as_ref());
+    if step.local.is_some() {
+        return Some("a rollback's step with a file");
+    }
+    match step.action {
+        Action::Restore if !is_named => Some("a restore that does not name the version to bring back"),
+        Action::Restore if current.is_some() && current == earlier.and_then(|seen| seen.version.as_ref()) => {
+            Some("a restore of the version that is current")
+        }
+        Action::Delete if earlier.is_some() => Some(NO_RESTORE),
+        Action::Delete if step.head.is_none() => Some("a delete that does not name what it deletes"),
+        Action::Create
+        | Action::Replace
+        | Action::Restore
+        | Action::Delete
+        | Action::Unchanged
+        | Action::Keep
+        | Action::Refuse
+        | Action::Error => None,
+    }
+}
+
+const NO_RESTORE: &str = "a step that names a version to bring back, and is no restore";
+
+/// How an upload could do more than it says, and what no write can be without.
+fn flaw_of_write(step: &Step) -> Option<&'static str> {
+    let pinned = step.local.as_ref().and_then(|local| local.checksum.as_ref()).is_some();
+    match step.action {
+        Action::Create if step.head.is_some() => Some("a create that names an object to replace"),
+        Action::Create | Action::Replace if step.earlier.is_some() => Some(NO_RESTORE),
+        Action::Replace if step.head.is_none() => Some("a replace that does not name what it replaces"),
+        Action::Replace if !step.rule.may_replace() => Some("a replace under a rule that never replaces"),
+        Action::Create | Action::Replace | Action::Restore | Action::Delete
+            if step.key.as_str().is_empty() || step.key.as_str().len() > 1024 =>
+        {
+            Some("a key that S3 cannot have")
+        }
+        Action::Replace | Action::Restore | Action::Delete
+            if step.etag_before().is_some_and(|etag| !is_exact(etag.as_str())) =>
+        {
+            Some("a write whose ETag does not name one object")
+        }
+        Action::Create | Action::Replace if !pinned => Some("a write without the checksum of what it writes"),
+        Action::Create
+        | Action::Replace
+        | Action::Restore
+        | Action::Delete
+        | Action::Unchanged
+        | Action::Keep
+        | Action::Refuse
+        | Action::Error => None,
     }
 }
 

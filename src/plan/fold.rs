@@ -56,7 +56,7 @@ impl Folders {
     pub fn add(&mut self, step: &Step) {
         let key = step.key.as_str();
         let folder = key.rfind('/').map_or("", |at| &key[..=at]);
-        let bytes = step.local.as_ref().map_or(0, |local| local.size);
+        let bytes = step.size().unwrap_or(0);
         if !self.targets.contains_key(&step.target) {
             self.targets.insert(Arc::clone(&step.target), BTreeMap::new());
         }

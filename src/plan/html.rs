@@ -4,6 +4,7 @@
 use maud::{Markup, html};
 
 use crate::model::entry::Properties;
+use crate::model::head::Seen;
 use crate::model::step::{Action, Counts, Header, Step, digest_text};
 use crate::model::target::ConditionalWrites;
 use crate::model::text::{bytes as size, count, escape};
@@ -12,7 +13,7 @@ use crate::page::{self, Cell, Column, Kind, Page, Row, Table};
 use super::fold::Reach;
 use super::review::{Group, Reviewed, Told, needs_an_eye};
 use super::text::totals;
-use super::words::{buried, encryption, properties, why};
+use super::words::{NOTHING_THERE, brings_back, buried, encryption, properties, subject, unguarded, why};
 
 /// So many harmless rows are listed. Of a longer plan the unchanged are counted, then the kept, then the creates.
 pub const ROWS_MAX: usize = 20_000;
@@ -50,7 +51,8 @@ fn head(reviewed: &Reviewed, listed: &[&Group]) -> Markup {
     let Reviewed { header, footer, groups } = reviewed;
     html! {
         header {
-            h1 { "Plan for review" }
+            @if header.undoes.is_some() { h1 { "Rollback for review" } } @else { h1 { "Plan for review" } }
+            @if header.undoes.is_some() { p { (subject(header)) } }
             p class="quiet" { (totals(&footer.counts)) }
         }
         (cards(&footer.counts))
@@ -92,7 +94,9 @@ fn cards(counts: &Counts) -> Markup {
 fn facts(header: &Header) -> Markup {
     html! {
         dl {
-            @for manifest in &header.manifests { dt { "Manifest" } dd class="code" { (escape(&manifest.path)) } }
+            @let what = if header.undoes.is_some() { "Report" } else { "Manifest" };
+            @for manifest in &header.manifests { dt { (what) } dd class="code" { (escape(&manifest.path)) } }
+            @if let Some(run) = &header.undoes { dt { "Rolls back run" } dd class="code" { (escape(run)) } }
             dt { "Made" } dd { (escape(&header.made_at)) " by " (escape(&header.tool)) }
             @for target in &header.targets {
                 dt { "Target " (escape(&target.name)) }
@@ -106,7 +110,7 @@ fn facts(header: &Header) -> Markup {
                     @if !target.trust_metadata { ", trust_metadata: false" }
                 }
             }
-            dt { "Sources below" } dd class="code" { (escape(&header.base)) }
+            @if header.undoes.is_none() { dt { "Sources below" } dd class="code" { (escape(&header.base)) } }
             @if !header.stages.is_empty() {
                 dt { "Stages" } dd { (header.stages.iter().map(|stage| escape(stage)).collect::<Vec<_>>().join(", then ")) }
             }
@@ -205,12 +209,22 @@ fn first<'a>(group: &'a Group, room: &mut usize) -> &'a [Step] {
 
 /// Escaped: what a reviewer must know of a step that needs an eye.
 fn known(step: &Step) -> Vec<String> {
-    let mut lines = Vec::new();
-    if let Some(head) = &step.head {
-        let verb = if step.action == Action::Replace { "Buries" } else { "Is there:" };
-        lines.push(format!("{verb} {}", buried(head)));
-        lines.push(why(step));
+    let mut lines: Vec<String> = brings_back(step).into_iter().collect();
+    match &step.head {
+        Some(head) => {
+            let verb = match step.action {
+                Action::Replace => "Buries",
+                Action::Restore => "Takes the place of",
+                Action::Delete => "Deletes",
+                Action::Create | Action::Unchanged | Action::Keep | Action::Refuse | Action::Error => "Is there:",
+            };
+            lines.push(format!("{verb} {}", buried(head)));
+            lines.push(why(step));
+        }
+        None if step.action == Action::Restore => lines.push(format!("Takes the place of {NOTHING_THERE}")),
+        None => {}
     }
+    lines.extend(unguarded(step).map(str::to_owned));
     lines.extend(step.note.as_ref().map(|note| escape(note).into_owned()));
     let with = properties(step);
     if !with.is_empty() {
@@ -227,7 +241,7 @@ fn object(reviewed: &Reviewed, step: &Step) -> String {
     format!("{}:{}", escape(&step.target), escape(step.key.as_str()))
 }
 
-const LABELS: [&str; 22] = [
+const LABELS: [&str; 28] = [
     "place",
     "real path",
     "rule",
@@ -250,6 +264,12 @@ const LABELS: [&str; 22] = [
     "stage",
     "target",
     "proof",
+    "version that comes back",
+    "its ETag",
+    "its size",
+    "its date",
+    "its checksum",
+    "guard",
 ];
 
 fn table<'a>(reviewed: &'a Reviewed, listed: &[&'a Group]) -> Table<'a> {
@@ -287,8 +307,8 @@ fn row(header: &Header, step: &Step, (several, staged): (bool, bool), is_plain: 
     }
     cells.push(Cell::Text(shown(step.key.as_str())));
     cells.push(Cell::Text(shown(&step.source)));
-    cells.push(match &step.local {
-        Some(local) => Cell::Number(local.size, size(local.size)),
+    cells.push(match step.size() {
+        Some(bytes) => Cell::Number(bytes, size(bytes)),
         None => Cell::Number(0, String::new()),
     });
     cells.push(Cell::Text(why(step)));
@@ -315,8 +335,8 @@ fn details(header: &Header, step: &Step) -> Vec<(usize, String)> {
         properties: given,
         local,
         head,
-        earlier: _,
-        guard: _,
+        earlier,
+        guard,
     } = step;
     let mut details = Vec::new();
     let mut say = |label: &str, text: Option<String>| {
@@ -327,6 +347,16 @@ fn details(header: &Header, step: &Step) -> Vec<(usize, String)> {
     let bucket = header.targets.iter().find(|known| *known.name == **target).map_or("", |known| &*known.bucket);
     say("object", Some(shown(&format!("s3://{bucket}/{key}"))));
     say("note", note.as_deref().map(shown));
+    if let Some(Seen { etag, version, size: bytes, checksum, last_modified, encryption: _ }) =
+        earlier.as_ref().map(|earlier| &earlier.seen)
+    {
+        say("version that comes back", version.as_ref().map(|id| shown(&id.0)));
+        say("its ETag", Some(shown(etag.as_str())));
+        say("its size", Some(exact(*bytes)));
+        say("its date", last_modified.as_deref().map(shown));
+        say("its checksum", checksum.as_deref().map(shown));
+    }
+    say("guard", guard.map(|guard| unguarded(step).unwrap_or(guard.name()).to_owned()));
     if let Some(head) = head {
         say("ETag before", Some(shown(head.etag.as_str())));
         say(
@@ -396,12 +426,39 @@ mod tests {
     }
 
     #[test]
+    fn without_a_script_a_rollback_says_what_comes_back_and_what_goes() {
+        let page = page(&samples::plan(samples::undoing(), samples::undo()));
+        let bare = without_data(&page);
+        for text in [
+            "Rollback of run 0198-run (report report.csv)",
+            "Rolls back run",
+            "brings back 11 B of 2025-12-31T23:59:59Z, ETag etag2-before, version v2-before",
+            "Takes the place of 9 B of 2025-12-31T23:59:59Z, ETag etag2, version v2",
+            "Takes the place of nothing: it must still be absent",
+            "check-first: a look just before it stands in for the precondition; NOT atomic",
+            "Deletes 9 B of",
+            "a delete marker will stand over it; version v1 stays",
+            "it was written since the run",
+        ] {
+            assert!(bare.contains(text), "{text}");
+        }
+        assert!(!bare.contains("Sources below"));
+        let (data, labels) = (data(&page), LABELS.map(str::to_owned));
+        let rows = data["rows"].as_array().unwrap();
+        let restore = rows.iter().find(|row| row["c"][2] == "in/replaced.csv").unwrap().to_string();
+        assert!(restore.contains("v2-before") && restore.contains("atomic"), "{restore} {labels:?}");
+    }
+
+    #[test]
     fn no_text_is_markup_and_hidden_characters_are_spelled_out() {
         let evil = "</script><script>alert(1)</script><img src=x onerror=alert(1)>\"'&amp;\u{202e}\u{200b}";
+        for said in [samples::said_everywhere_of_undo, samples::said_everywhere] {
+            let page = page(&said(evil));
+            let bare = page.replace("</script>", "");
+            assert_eq!(page.matches("<script").count(), 2);
+            assert!(!bare.contains("<img") && !bare.contains("onerror=alert(1)>\"") && !page.contains('\u{202e}'));
+        }
         let page = page(&samples::said_everywhere(evil));
-        let bare = page.replace("</script>", "");
-        assert_eq!(page.matches("<script").count(), 2);
-        assert!(!bare.contains("<img") && !bare.contains("onerror=alert(1)>\"") && !page.contains('\u{202e}'));
         let rows = data(&page);
         let key = rows["rows"][0]["c"][3].as_str().unwrap();
         assert_eq!(key, format!("{}\\u{{202e}}\\u{{200b}}", evil.trim_end_matches(['\u{202e}', '\u{200b}'])));

@@ -26,8 +26,12 @@ mod tests {
 
     #[test]
     fn the_parts_make_one_document_that_has_every_step() {
-        for steps in [Vec::new(), samples::steps()] {
-            let plan = samples::plan(samples::header(), steps);
+        for (header, steps) in [
+            (samples::header(), Vec::new()),
+            (samples::header(), samples::steps()),
+            (samples::undoing(), samples::undo()),
+        ] {
+            let plan = samples::plan(header, steps);
             let mut text = head(&plan.header, &plan.footer).unwrap();
             for one in &plan.steps {
                 text.push_str(&step(one).unwrap());

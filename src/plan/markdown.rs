@@ -11,7 +11,7 @@ use crate::model::text::{bytes as size, count, markdown as plain, markdown_of};
 use super::fold::Reach;
 use super::review::{Group, Reviewed, needs_an_eye};
 use super::text::totals;
-use super::words::{properties, why};
+use super::words::{NOTHING_THERE, is_of_rollback, properties, subject, unguarded, why};
 
 /// The page is shorter, in bytes as in characters: a comment on the usual forges and trackers takes no more.
 pub const LIMIT_BYTES: usize = 65_535;
@@ -53,6 +53,9 @@ fn left(page: &str, sections: usize) -> usize {
 fn summary(reviewed: &Reviewed) -> String {
     let Reviewed { header, footer, .. } = reviewed;
     let mut page = String::from("## noclobber plan\n\n");
+    if header.undoes.is_some() {
+        let _ = writeln!(page, "**{}**\n", fit(markdown_of(&subject(header))));
+    }
     let _ = writeln!(page, "**{}**\n", plain(&totals(&footer.counts)));
     let _ = writeln!(page, "Digest: {}\n", code(&digest_text(&footer.digest)));
     if reviewed.is_refused() {
@@ -62,10 +65,13 @@ fn summary(reviewed: &Reviewed) -> String {
     list(&mut page, "Warning", &header.warnings);
     page.push_str("| | |\n|---|---|\n");
     let manifests = header.manifests.iter().map(|manifest| code(&manifest.path));
-    fact(&mut page, "Manifest", manifests);
+    fact(&mut page, if header.undoes.is_some() { "Report" } else { "Manifest" }, manifests);
+    fact(&mut page, "Rolls back run", header.undoes.iter().map(|run| code(run)));
     let _ = writeln!(page, "| Made | {}, by {} |", fit(plain(&header.made_at)), fit(plain(&header.tool)));
     fact(&mut page, "Target", header.targets.iter().map(target));
-    fact(&mut page, "Sources below", std::iter::once(code(&header.base)));
+    if header.undoes.is_none() {
+        fact(&mut page, "Sources below", std::iter::once(code(&header.base)));
+    }
     fact(&mut page, "Stages", header.stages.iter().map(|stage| code(stage)));
     let parameter = |(name, value): (&String, &String)| format!("{} = {}", code(name), code(value));
     fact(&mut page, "Parameters", header.parameters.iter().map(parameter));
@@ -152,11 +158,19 @@ impl Section {
 }
 
 fn section(header: &Header, group: &Group) -> Section {
-    let what = heading(group.action);
+    let what = if header.undoes.is_some() && group.action == Action::Refuse {
+        "Refused: what cannot be undone"
+    } else {
+        heading(group.action)
+    };
     let all = count(group.count);
     let is_folded = !needs_an_eye(group.action);
     let (columns, line): (&str, fn(&Header, &Step) -> String) = match group.action {
-        Action::Refuse | Action::Replace | Action::Restore | Action::Delete => (
+        Action::Restore => {
+            ("| # | Object | Brings back | Takes the place of | Why |\n|--:|---|---|---|---|\n", undo_line)
+        }
+        Action::Delete => ("| # | Object | Deletes | Why |\n|--:|---|---|---|\n", undo_line),
+        Action::Refuse | Action::Replace => (
             "| # | Object | Source | Size there | Last modified | ETag | Version | Why |\n|--:|---|---|--:|---|---|---|---|\n",
             over_line,
         ),
@@ -188,8 +202,8 @@ fn heading(action: Action) -> &'static str {
         Action::Error => "In error",
         Action::Replace => "To replace: what each would bury",
         Action::Create => "To create",
-        Action::Restore => "To restore: what each would take the place of",
-        Action::Delete => "To delete",
+        Action::Restore => "To restore: what comes back, and what it takes the place of",
+        Action::Delete => "To delete: what the run created",
         Action::Keep => "Kept",
         Action::Unchanged => "Unchanged",
     }
@@ -208,10 +222,25 @@ fn over_line(header: &Header, step: &Step) -> String {
         }
         None => " | | | ".to_owned(),
     };
-    let rule = if step.action == Action::Refuse { format!("<br>overwrite: {}", step.rule) } else { String::new() };
+    let is_ruled = step.action == Action::Refuse && !is_of_rollback(step);
+    let rule = if is_ruled { format!("<br>overwrite: {}", step.rule) } else { String::new() };
     let ours = step.local.as_ref().map(|local| format!(", {}", size(local.size))).unwrap_or_default();
     let (object, source) = (object(header, step), source(step));
     format!("| {} | {object} | {source}{ours} | {there} | {}{rule}{} |\n", step.n, plain(&why(step)), more(step))
+}
+
+/// A rollback's step: what comes back, and what has to go for it.
+fn undo_line(header: &Header, step: &Step) -> String {
+    let told = |seen: &Seen| {
+        let Seen { etag, version, size: bytes, checksum: _, last_modified, encryption: _ } = seen;
+        let version = version.as_ref().map_or("no version".to_owned(), |id| format!("version {}", code(&id.0)));
+        let when = last_modified.as_deref().map(plain).unwrap_or_default();
+        format!("{version}<br>{}, {when}<br>ETag {}", size(*bytes), code(etag.as_str()))
+    };
+    let earlier = step.earlier.as_ref().map(|earlier| format!("{} | ", told(&earlier.seen))).unwrap_or_default();
+    let there = step.head.as_ref().map_or_else(|| NOTHING_THERE.to_owned(), told);
+    let object = format!("{}<br>{}", object(header, step), plain(&step.place.to_string()));
+    format!("| {} | {object} | {earlier}{there} | {}{} |\n", step.n, plain(&why(step)), more(step))
 }
 
 fn error_line(header: &Header, step: &Step) -> String {
@@ -264,6 +293,9 @@ fn sets(group: &Group) -> String {
 /// What is said of a step beyond its columns.
 fn more(step: &Step) -> String {
     let mut text = String::new();
+    if let Some(unguarded) = unguarded(step) {
+        let _ = write!(text, "<br>**{}**", plain(unguarded));
+    }
     if let Some(note) = &step.note {
         let _ = write!(text, "<br>{}", plain(note));
     }
@@ -366,8 +398,9 @@ mod tests {
     proptest! {
         #[test]
         fn no_text_can_add_a_cell_a_row_or_a_tag(evil in "[|`<>&\\\\\r\n\t*_~#!\\[\\](){}:/.@a-c \u{202e}\u{2028}]{0,40}") {
-            let page = page(&samples::said_everywhere(&evil));
-            let model = page_of_tame();
+            for said in [samples::said_everywhere, samples::said_everywhere_of_undo] {
+            let page = page(&said(&evil));
+            let model = self::page(&said("tame"));
             // An empty value may leave a fact out, never add a line.
             prop_assert!(page.lines().count() <= model.lines().count());
             let cells = |page: &str| {
@@ -380,10 +413,12 @@ mod tests {
                 let bare = tags.iter().fold(line.to_owned(), |line, tag| line.replace(tag, ""));
                 prop_assert!(!bare.contains(['<', '>', '`', '@']), "{}", bare);
             }
+            }
         }
     }
 
-    fn page_of_tame() -> String {
-        page(&samples::said_everywhere("tame"))
+    #[test]
+    fn a_rollback_says_what_comes_back_and_what_goes() {
+        insta::assert_snapshot!(page(&samples::plan(samples::undoing(), samples::undo())));
     }
 }

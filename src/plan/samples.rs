@@ -7,6 +7,7 @@ use crate::model::digest::{Checksum, ETag, Sha256};
 use crate::model::entry::{Key, Place, Properties, Rule};
 use crate::model::head::{Carried, Encryption, Seen, VersionId};
 use crate::model::local::Pinned;
+use crate::model::row::Guard;
 use crate::model::step::{Action, Counts, Earlier, Footer, Header, ManifestRef, PLAN_FORMAT, Proof, Reason, Step};
 use crate::model::target::{Addressing, ConditionalWrites, Target};
 use crate::plan::file::Plan;
@@ -100,6 +101,34 @@ pub fn steps() -> Vec<Step> {
     (1..).zip(actions).map(|(n, action)| step(n, &format!("in/{}.csv", action.name()), action)).collect()
 }
 
+/// The header of a rollback.
+pub fn undoing() -> Header {
+    let manifest = ManifestRef { path: "report.csv".into(), sha256: Sha256([9; 32]), name: None };
+    let parameters = [("only".to_owned(), "in/**".to_owned())].into();
+    Header { manifests: vec![manifest], undoes: Some("0198-run".into()), parameters, ..header() }
+}
+
+/// What a rollback can come to: deletes, restores over an object and over nothing, one of them without a precondition,
+/// and what cannot or need not be undone.
+pub fn undo() -> Vec<Step> {
+    let note = |step: Step, note: &str| Step { note: Some(note.into()), ..step };
+    let refused = |n, key, reason| Step { reason, local: None, proof: None, ..step(n, key, Action::Refuse) };
+    let steps = [
+        note(step(1, "in/created.csv", Action::Delete), "a delete marker will stand over it; version v1 stays"),
+        Step { guard: Some(Guard::Atomic), ..step(2, "in/replaced.csv", Action::Restore) },
+        Step { head: None, ..step(3, "in/deleted.csv", Action::Restore) },
+        Step { guard: Some(Guard::CheckFirst), ..step(4, "in/unguarded.csv", Action::Restore) },
+        note(refused(5, "in/moved.csv", Reason::Moved), "it was written since the run: 9 bytes, ETag e"),
+        Step { head: None, ..note(refused(6, "in/gone.csv", Reason::Gone), "the bucket kept no versions") },
+        note(
+            Step { reason: Reason::Undone, proof: None, local: None, ..step(7, "in/undone.csv", Action::Unchanged) },
+            "it is not there any more",
+        ),
+    ];
+    let place = |n| Place { file: "report.csv".into(), line: n };
+    (2..).zip(steps).map(|(line, step)| Step { place: place(line), ..step }).collect()
+}
+
 pub fn plan(header: Header, steps: Vec<Step>) -> Plan {
     let mut counts = Counts::default();
     for step in &steps {
@@ -110,7 +139,15 @@ pub fn plan(header: Header, steps: Vec<Step>) -> Plan {
 
 /// Every text of a plan that comes from outside, set to one.
 pub fn said_everywhere(text: &str) -> Plan {
-    let mut header = header();
+    said_in(header(), steps(), text)
+}
+
+/// The same of a rollback.
+pub fn said_everywhere_of_undo(text: &str) -> Plan {
+    said_in(Header { undoes: Some(text.into()), ..undoing() }, undo(), text)
+}
+
+fn said_in(mut header: Header, steps: Vec<Step>, text: &str) -> Plan {
     header.made_at = text.into();
     header.base = text.into();
     header.tool = text.into();
@@ -124,7 +161,7 @@ pub fn said_everywhere(text: &str) -> Plan {
     header.targets[0].endpoint = text.into();
     header.targets[0].region = text.into();
     header.targets[0].owner = Some(text.into());
-    let steps = steps().into_iter().map(|mut step| {
+    let steps = steps.into_iter().map(|mut step| {
         step.place.file = text.into();
         step.source = text.into();
         step.real = Some(text.into());
@@ -137,11 +174,12 @@ pub fn said_everywhere(text: &str) -> Plan {
             metadata: [(text.to_owned(), text.to_owned())].into(),
             ..Properties::default()
         });
-        if let Some(head) = &mut step.head {
-            head.etag = ETag::new(text);
-            head.version = Some(VersionId(text.into()));
-            head.last_modified = Some(text.into());
-            head.checksum = Some(text.into());
+        let earlier = step.earlier.as_mut().map(|earlier| &mut earlier.seen);
+        for seen in step.head.iter_mut().chain(earlier) {
+            seen.etag = ETag::new(text);
+            seen.version = Some(VersionId(text.into()));
+            seen.last_modified = Some(text.into());
+            seen.checksum = Some(text.into());
         }
         step
     });

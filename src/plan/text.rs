@@ -10,7 +10,7 @@ use crate::model::text::{bytes as size, count, escape, name};
 use super::file::Plan;
 use super::fold::{Folder, Reach};
 use super::review::{Group, Reviewed, Told, review};
-use super::words::{details, properties};
+use super::words::{details, is_of_rollback, properties, subject};
 
 pub use super::review::Detail;
 
@@ -158,8 +158,7 @@ impl Page<'_> {
     }
 
     fn head(&mut self, header: &Header) {
-        let manifests: Vec<String> = header.manifests.iter().map(|manifest| escape(&manifest.path).into()).collect();
-        self.line(&format!("Plan of {}, made {}", manifests.join(", "), escape(&header.made_at)));
+        self.line(&format!("{}, made {}", subject(header), escape(&header.made_at)));
         for target in &header.targets {
             let label = if self.single { String::new() } else { format!("{}: ", name(&target.name)) };
             let owner = target.owner.as_ref().map(|owner| format!(", owner {}", escape(owner))).unwrap_or_default();
@@ -178,7 +177,15 @@ impl Page<'_> {
                 self.line("    trust_metadata: false");
             }
         }
-        self.line(&format!("  sources below {}", name(&header.base)));
+        match &header.undoes {
+            // It reads no file, and what is in its parameters chose its rows.
+            Some(_) => {
+                for (what, value) in &header.parameters {
+                    self.line(&format!("  {} {}", escape(what), escape(value)));
+                }
+            }
+            None => self.line(&format!("  sources below {}", name(&header.base))),
+        }
         if !header.stages.is_empty() {
             let stages: Vec<String> = header.stages.iter().map(|stage| escape(stage).into()).collect();
             self.line(&format!("  stages: {}", stages.join(", then ")));
@@ -227,6 +234,8 @@ impl Page<'_> {
             (Action::Create | Action::Replace, Some(local)) => {
                 let _ = write!(line, "  <- {from} ({})", size(local.size));
             }
+            // It reads no file.
+            (Action::Refuse, _) if is_of_rollback(step) => {}
             (Action::Create | Action::Replace | Action::Refuse | Action::Error, _) => {
                 let _ = write!(line, "  <- {from}");
             }
@@ -309,6 +318,7 @@ mod tests {
     use crate::model::entry::{Key, Place, Properties, Rule};
     use crate::model::local::Pinned;
     use crate::model::step::{PLAN_FORMAT, Reason};
+    use crate::plan::samples;
 
     /// Creates of so many keys, the last of which is open to everybody.
     fn plan(creates: u64) -> Plan {
@@ -371,6 +381,12 @@ mod tests {
         let open = text(2);
         assert!(open.contains("<- f2 (1 B)\n      with acl: public-read\n"), "{open}");
         assert!(text(1).contains("\n+ 1 to create\n    all with acl: public-read\n"));
+    }
+
+    #[test]
+    fn a_rollback_says_what_comes_back_and_what_goes() {
+        let plan = samples::plan(samples::undoing(), samples::undo());
+        insta::assert_snapshot!(render(&plan, Detail::All, &|_, text| text.to_owned()));
     }
 
     #[test]

@@ -2,7 +2,8 @@
 
 use crate::model::entry::{Properties, Sse};
 use crate::model::head::{Encryption, Seen};
-use crate::model::step::{Action, Reason, Step};
+use crate::model::row::Guard;
+use crate::model::step::{Action, Header, Reason, Step};
 use crate::model::text::{bytes as size, escape, name};
 
 /// What a write gives its object beside the bytes; the content type alone goes without saying. Empty for a step that
@@ -55,9 +56,11 @@ pub(super) fn properties(step: &Step) -> String {
 /// What a reviewer must know of a step beside its key.
 pub(super) fn details(step: &Step) -> Vec<String> {
     let mut details = Vec::new();
+    details.extend(brings_back(step));
     if let Some(head) = &step.head {
         match step.action {
             Action::Replace => details.push(format!("buries {}: {}", buried(head), why(step))),
+            Action::Refuse if is_of_rollback(step) => details.push(format!("is there now: {}", buried(head))),
             Action::Refuse => details.push(format!(
                 "{}: overwrite: {} does not allow to replace {} ({})",
                 escape(&step.place.to_string()),
@@ -69,13 +72,56 @@ pub(super) fn details(step: &Step) -> Vec<String> {
             Action::Delete => details.push(format!("deletes {}", buried(head))),
             Action::Create | Action::Unchanged | Action::Keep | Action::Error => {}
         }
+    } else if step.action == Action::Restore {
+        details.push(format!("takes the place of {NOTHING_THERE}"));
     }
     if let Some(note) = &step.note {
-        let place =
-            if step.action == Action::Error { format!("{}: ", escape(&step.place.to_string())) } else { String::new() };
+        let is_placed = step.action == Action::Error || is_of_rollback(step);
+        let place = if is_placed { format!("{}: ", escape(&step.place.to_string())) } else { String::new() };
         details.push(format!("{place}{}", escape(note)));
     }
+    details.extend(unguarded(step).map(str::to_owned));
     details
+}
+
+/// What a restore without a head takes the place of.
+pub(super) const NOTHING_THERE: &str = "nothing: it must still be absent";
+
+/// Whether a refusal is a rollback's, and not a rule's.
+pub(super) fn is_of_rollback(step: &Step) -> bool {
+    match step.reason {
+        Reason::Moved | Reason::Gone | Reason::Flaw => step.action == Action::Refuse,
+        Reason::Absent
+        | Reason::Same
+        | Reason::Differs
+        | Reason::Unproven
+        | Reason::Unseen
+        | Reason::Properties
+        | Reason::Undo
+        | Reason::Undone => false,
+    }
+}
+
+/// The version that a restore brings back.
+pub(super) fn brings_back(step: &Step) -> Option<String> {
+    let earlier = step.earlier.as_ref().filter(|_| step.action == Action::Restore)?;
+    Some(format!("brings back {}", buried(&earlier.seen)))
+}
+
+/// That no precondition holds a step's write, where it is so.
+pub(super) fn unguarded(step: &Step) -> Option<&'static str> {
+    let is_checked = step.action.writes() && step.guard == Some(Guard::CheckFirst);
+    is_checked.then_some("check-first: a look just before it stands in for the precondition; NOT atomic")
+}
+
+/// The report and the run of a rollback, or what a plan is of; escaped.
+pub(super) fn subject(header: &Header) -> String {
+    let paths: Vec<_> = header.manifests.iter().map(|manifest| escape(&manifest.path)).collect();
+    let paths = paths.join(", ");
+    match &header.undoes {
+        Some(run) => format!("Rollback of run {} (report {paths})", name(run)),
+        None => format!("Plan of {paths}"),
+    }
 }
 
 pub(super) fn why(step: &Step) -> String {

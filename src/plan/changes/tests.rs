@@ -112,6 +112,39 @@ fn every_change_of_an_entry_is_told_with_both_values() {
 }
 
 #[test]
+fn every_change_of_a_rollbacks_step_is_told_with_both_values() {
+    type Edit = fn(&mut Step);
+    let edits: [(Edit, &str); 4] = [
+        (
+            |step| step.earlier.as_mut().unwrap().seen.version = Some(VersionId("other".into())),
+            "brings back: ETag etag2-before, version v2-before, 11 bytes -> ETag etag2-before, version other, 11 bytes",
+        ),
+        (
+            |step| step.earlier.as_mut().unwrap().carried.website_redirect = Some("/x".into()),
+            "brings back: ETag etag2-before, version v2-before, 11 bytes -> ETag etag2-before, version v2-before, 11 bytes, \
+             with {\"website_redirect\":\"/x\"}",
+        ),
+        (|step| step.guard = Some(Guard::CheckFirst), "guard: atomic -> check-first"),
+        (|step| step.head = None, "in the bucket: ETag etag2, version v2, 9 bytes -> none"),
+    ];
+    let old = samples::plan(samples::undoing(), samples::undo());
+    assert!(changed(&old, &old).is_nothing());
+    for (edit, expected) in edits {
+        let mut steps = samples::undo();
+        edit(&mut steps[1]);
+        let found = changed(&old, &samples::plan(samples::undoing(), steps));
+        let [entry] = found.entries.as_slice() else { panic!("{expected}: {found:#?}") };
+        assert_eq!(entry.what, [expected]);
+    }
+    let header = Header { undoes: Some("0199-run".into()), ..samples::undoing() };
+    let found = changed(&old, &samples::plan(header, samples::undo()));
+    assert_eq!(found.plan, ["rolls back run: 0198-run -> 0199-run"]);
+    let none = changed(&samples::plan(samples::undoing(), Vec::new()), &old);
+    let told: Vec<_> = none.entries.iter().take(2).map(|entry| entry.what[0].as_str()).collect();
+    assert_eq!(told, ["delete", "restore <- version v2-before"]);
+}
+
+#[test]
 fn what_came_and_what_went_is_told_and_another_bucket_is_another_place() {
     let old = samples::plan(samples::header(), samples::steps());
     let mut steps = samples::steps();

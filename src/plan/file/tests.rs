@@ -41,6 +41,10 @@ fn header() -> Header {
     }
 }
 
+fn undoing() -> Header {
+    Header { undoes: Some("0198-run".into()), ..header() }
+}
+
 fn step(n: u64, key: &str, action: Action) -> Step {
     let of_rollback = matches!(action, Action::Restore | Action::Delete);
     let seen = Seen {
@@ -179,7 +183,7 @@ fn a_plan_without_a_checksum_to_write_is_refused() {
 #[test]
 fn a_rollbacks_step_that_could_do_more_than_it_says_is_refused() {
     let refused = |step: Step, why: &str| {
-        let found = flaw(&written(&header(), &[step]));
+        let found = flaw(&written(&undoing(), &[step]));
         assert!(found.starts_with(&format!("p.jsonl:2: {why}")), "{found}");
     };
     let (restore, delete) = (|| step(1, "a", Action::Restore), || step(1, "a", Action::Delete));
@@ -199,8 +203,31 @@ fn a_rollbacks_step_that_could_do_more_than_it_says_is_refused() {
         step.head.as_mut().unwrap().etag = ETag::new("*");
         refused(step, "a write whose ETag does not name one object");
     }
+    let mut itself = restore();
+    itself.earlier.as_mut().unwrap().seen.version = itself.head.as_ref().unwrap().version.clone();
+    refused(itself, "a restore of the version that is current");
+    refused(step(1, "a", Action::Create), "an upload in a rollback");
+    refused(step(1, "a", Action::Replace), "an upload in a rollback");
     // Over nothing: what is brought back was deleted.
-    read(&written(&header(), &[Step { head: None, ..restore() }])[..], "p").unwrap();
+    read(&written(&undoing(), &[Step { head: None, ..restore() }])[..], "p").unwrap();
+}
+
+#[test]
+fn no_other_plan_rolls_back_and_no_guard_is_promised_that_will_not_hold() {
+    for action in [Action::Restore, Action::Delete] {
+        let found = flaw(&written(&header(), &[step(1, "a", action)]));
+        assert!(found.starts_with("p.jsonl:2: a rollback's step in a plan that rolls nothing back"), "{found}");
+        let atomic = Step { guard: Some(Guard::Atomic), ..step(1, "a", action) };
+        read(&written(&undoing(), std::slice::from_ref(&atomic))[..], "p").unwrap();
+        let mut elsewhere = undoing();
+        elsewhere.targets[0].endpoint = "https://s3.example.com".into();
+        let found = flaw(&written(&elsewhere, &[atomic]));
+        assert!(found.starts_with("p.jsonl:2: a guard that only AWS gives"), "{found}");
+    }
+    // It would be an upload without its precondition.
+    let unguarded = Step { guard: Some(Guard::CheckFirst), ..step(1, "a", Action::Replace) };
+    let found = flaw(&written(&header(), &[unguarded]));
+    assert!(found.starts_with("p.jsonl:2: a step with a guard of its own"), "{found}");
 }
 
 fn any_step() -> impl Strategy<Value = Step> {
@@ -224,9 +251,16 @@ fn any_step() -> impl Strategy<Value = Step> {
 
 proptest! {
     #[test]
-    fn a_plan_survives_its_file(steps in prop::collection::vec(any_step(), 0..20)) {
+    fn a_plan_survives_its_file(steps in prop::collection::vec(any_step(), 0..20), is_rollback: bool) {
+        let header = || if is_rollback { undoing() } else { header() };
+        let belongs = |action: Action| match action {
+            Action::Create | Action::Replace => !is_rollback,
+            Action::Restore | Action::Delete => is_rollback,
+            Action::Unchanged | Action::Keep | Action::Refuse | Action::Error => true,
+        };
         let steps: Vec<Step> = steps
             .into_iter()
+            .filter(|step| belongs(step.action))
             .zip(1..)
             .map(|(mut step, n)| {
                 step.n = n;
