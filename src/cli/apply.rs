@@ -19,7 +19,7 @@ use crate::model::row::{Outcome, Row, Tally};
 use crate::model::step::digest_text;
 use crate::model::text::{bytes as size, count};
 use crate::plan::file::Plan;
-use crate::report::tally;
+use crate::report::{facts::of_rollback, tally};
 use crate::store::s3::Limits;
 
 use super::after::After;
@@ -258,8 +258,9 @@ fn tell_unfinished(end: &End, rows: &[Row], told: &Told, out: Out) {
 
 /// The numbers of a plan's last line, in the same order, as they came out; then what did not go as planned.
 pub(super) fn totals(tally: &Tally) -> String {
+    let of_rollback = of_rollback(tally);
     let mut text = format!(
-        "Done: {} created, {} replaced, {} unchanged, {} kept, {} refused ({} uploaded)",
+        "Done: {} created, {} replaced{of_rollback}, {} unchanged, {} kept, {} refused ({} uploaded)",
         count(tally.created),
         count(tally.replaced),
         count(tally.unchanged),
@@ -268,8 +269,6 @@ pub(super) fn totals(tally: &Tally) -> String {
         size(tally.bytes)
     );
     let problems = [
-        (tally.restored, "restored"),
-        (tally.deleted, "deleted"),
         (tally.lost, "lost"),
         (tally.stale, "stale"),
         (tally.source_changed, "source-changed"),

@@ -4,7 +4,8 @@ use std::borrow::Cow;
 
 use jiff::{SignedDuration, Timestamp};
 
-use crate::model::row::{Guard, Outcome, Row};
+use crate::model::row::{Guard, Outcome, Row, Tally};
+use crate::model::text::count;
 
 /// When the first row was started and the last one ended.
 #[must_use]
@@ -27,6 +28,28 @@ pub fn guard(guard: Guard) -> &'static str {
         Guard::Tested => "tested: the server refused a probe; that it is atomic is not proven",
         Guard::CheckFirst => "check-first: a look before each write, which is not atomic",
     }
+}
+
+/// The heading over rows that replaced something.
+pub const REPLACED: &str = "Replaced: what was there, and how to get it back";
+
+/// The heading over rows that buried something, a rollback's too.
+#[must_use]
+pub fn buried_heading(rows: &[&Row]) -> &'static str {
+    if rows.iter().all(|row| row.outcome == Outcome::Replaced) {
+        REPLACED
+    } else {
+        "Replaced, restored or deleted: what was there, and how to get it back"
+    }
+}
+
+/// The numbers that a rollback alone has, to stand after those replaced.
+#[must_use]
+pub fn of_rollback(tally: &Tally) -> String {
+    let numbers = [(tally.restored, "restored"), (tally.deleted, "deleted")];
+    let told: Vec<_> =
+        numbers.iter().filter(|(n, _)| *n > 0).map(|(n, what)| format!(", {} {what}", count(*n))).collect();
+    told.concat()
 }
 
 /// How many rows ended as they should not have.

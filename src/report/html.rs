@@ -34,15 +34,16 @@ fn page_of(report: &Report, level: Level, rows_max: usize) -> Result<String, ser
     let run = report.rows.first().map_or("", |row| row.run_id.as_str());
     let title = format!("{TITLE}{}", escape(run));
     let Groups { problems, replaced, .. } = &groups;
+    let buried = Section { heading: facts::buried_heading(replaced), ..REPLACED };
     let page = Page {
         title: &title,
         head: html! {
             (head(report, level, &groups))
-            (section(&REPLACED, part(replaced, 0, HEAD_MAX), replaced.len(), Part::First))
+            (section(&buried, part(replaced, 0, HEAD_MAX), replaced.len(), Part::First))
             (section(&PROBLEMS, part(problems, 0, HEAD_MAX), problems.len(), Part::First))
         },
         plain: html! {
-            (section(&REPLACED, part(replaced, HEAD_MAX, PLAIN_MAX), replaced.len(), Part::Further))
+            (section(&buried, part(replaced, HEAD_MAX, PLAIN_MAX), replaced.len(), Part::Further))
             (section(&PROBLEMS, part(problems, HEAD_MAX, PLAIN_MAX), problems.len(), Part::Further))
         },
         table: table(&groups, several),
@@ -144,8 +145,9 @@ fn head(report: &Report, level: Level, groups: &Groups<'_>) -> Markup {
 
 /// The numbers of the plan's last line, in its order, as they came out.
 fn totals(tally: &Tally) -> String {
+    let of_rollback = facts::of_rollback(tally);
     format!(
-        "{} created, {} replaced, {} unchanged, {} kept, {} refused ({} stored)",
+        "{} created, {} replaced{of_rollback}, {} unchanged, {} kept, {} refused ({} stored)",
         count(tally.created),
         count(tally.replaced),
         count(tally.unchanged),
@@ -214,8 +216,8 @@ struct Section {
 }
 
 const REPLACED: Section = Section {
-    heading: "Replaced: what was there, and how to get it back",
-    pick: "Pick the outcome replaced.",
+    heading: facts::REPLACED,
+    pick: "Pick the outcomes replaced, restored and deleted.",
     columns: &["Object", "Before and now", "To get it back"],
     cells: replaced_cells,
 };
@@ -268,7 +270,11 @@ fn replaced_cells(row: &Row) -> Markup {
         (named(row))
         td {
             (side("Before:", &row.etag_before, &row.version_before))
-            (side("Now:", &row.etag_after, &row.version_after))
+            @match (row.outcome, row.version_after.as_str()) {
+                (Outcome::Deleted, "") => div { "Now: nothing" },
+                (Outcome::Deleted, marker) => div { "Now: nothing, delete marker " code { (escape(marker)) } },
+                _ => (side("Now:", &row.etag_after, &row.version_after)),
+            }
         }
         td {
             @match restore(row) {

@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 
 use super::advice::advice;
 use super::facts::{self, answer, times, why};
-use super::restore::{Restore, restore};
+use super::restore::{Restore, buries, restore};
 use super::{Level, Report, State, tally};
 use crate::model::row::{Outcome, Row};
 use crate::model::text::{self, markdown as plain};
@@ -25,8 +25,8 @@ pub fn render(report: &Report, level: Level) -> String {
     let mut page = summary(report, level);
     let rows = |is: fn(&Row) -> bool| report.told(level).filter(|row| is(row)).collect::<Vec<_>>();
     let problems = rows(|row| !row.outcome.is_success());
-    let replaced = rows(|row| row.outcome == Outcome::Replaced);
-    let rest = rows(|row| row.outcome.is_success() && row.outcome != Outcome::Replaced);
+    let replaced = rows(|row| buries(row.outcome));
+    let rest = rows(|row| row.outcome.is_success() && !buries(row.outcome));
 
     // Neither long section may crowd the other out: each has at least half of what the summary leaves.
     let left = LIMIT_BYTES.saturating_sub(page.len() + 3 * RESERVE_BYTES);
@@ -34,7 +34,7 @@ pub fn render(report: &Report, level: Level) -> String {
     let for_problems = left.saturating_sub(need(&replaced, replaced_line).min(left / 2));
     section(&mut page, &PROBLEMS, &problems, for_problems);
     let left = LIMIT_BYTES.saturating_sub(page.len() + 2 * RESERVE_BYTES);
-    section(&mut page, &REPLACED, &replaced, left);
+    section(&mut page, &Section { heading: facts::buried_heading(&replaced), ..REPLACED }, &replaced, left);
     let left = LIMIT_BYTES.saturating_sub(page.len() + RESERVE_BYTES);
     section(&mut page, &REST, &rest, left);
     page
@@ -55,7 +55,7 @@ const PROBLEMS: Section = Section {
 };
 
 const REPLACED: Section = Section {
-    heading: "Replaced: what was there, and how to get it back",
+    heading: facts::REPLACED,
     columns: "| # | Object | Source | Before | Now | To get it back |\n|--:|---|---|---|---|---|\n",
     line: replaced_line,
     folded: false,
@@ -210,10 +210,17 @@ fn replaced_line(row: &Row) -> String {
         format!("ETag {etag}<br>version {version}")
     };
     let before = side(&row.etag_before, &row.version_before);
-    let now = side(&row.etag_after, &row.version_after);
+    let now = match (row.outcome, row.version_after.as_str()) {
+        (Outcome::Deleted, "") => "nothing".to_owned(),
+        (Outcome::Deleted, marker) => format!("nothing<br>delete marker {}", code(marker)),
+        _ => side(&row.etag_after, &row.version_after),
+    };
     let back = match restore(row) {
         Restore::Nothing => String::new(),
         Restore::Gone(why) => why.to_owned(),
+        Restore::Version { id, commands: _ } if row.outcome == Outcome::Deleted => {
+            format!("copy version {} to the key", code(&id))
+        }
         Restore::Version { id, commands: _ } => format!("copy version {} over the key", code(&id)),
     };
     let (object, source) = (object(row), code(&row.source));
@@ -280,7 +287,7 @@ mod tests {
         for outcome in Outcome::ALL {
             let page = render(&[Row { message: "the reason".into(), ..samples::row(1, outcome) }]);
             assert_eq!(page.contains("### Needs attention (1)"), !outcome.is_success(), "{outcome}");
-            assert_eq!(page.contains("### Replaced"), outcome == Outcome::Replaced, "{outcome}");
+            assert_eq!(page.contains("### Replaced"), buries(outcome), "{outcome}");
         }
     }
 

@@ -27,6 +27,24 @@ pub struct Commands {
     pub copy: String,
 }
 
+/// Whether what was there is not current any more.
+#[must_use]
+pub fn buries(outcome: Outcome) -> bool {
+    match outcome {
+        Outcome::Replaced | Outcome::Restored | Outcome::Deleted => true,
+        Outcome::Created
+        | Outcome::Unchanged
+        | Outcome::Kept
+        | Outcome::Refused
+        | Outcome::Lost
+        | Outcome::Stale
+        | Outcome::SourceChanged
+        | Outcome::Failed
+        | Outcome::Unknown
+        | Outcome::NotAttempted => false,
+    }
+}
+
 /// What is to be said of a row.
 #[must_use]
 pub fn restore(row: &Row) -> Restore {
