@@ -3,6 +3,8 @@
 //! Writes nothing but scratch objects under probe keys, where a server has to show first what it does with preconditions.
 
 mod guards;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{BTreeMap, HashMap};
 use std::io::{self, BufWriter, Seek as _};
