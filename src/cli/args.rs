@@ -343,7 +343,7 @@ pub struct Report {
     pub output: Option<PathBuf>,
 }
 
-/// Plan what undoes a run: earlier versions come back, what it created is deleted, what others wrote since is left alone
+/// Plan what undoes a run, from its report. Writes nothing that is planned
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   noclobber rollback report.csv -o back.jsonl                    plan it; then show, and apply, like any plan

@@ -10,6 +10,7 @@ mod manifests;
 mod policy;
 mod refusals;
 mod reports;
+mod rollback;
 mod session;
 #[path = "../support/mod.rs"]
 mod support;
