@@ -1,3 +1,5 @@
+//! The truth table of undoing, cell by cell, and the law that what others wrote is never touched.
+
 use proptest::prelude::*;
 
 use super::rows::{chosen, flaws, targets};

@@ -11,6 +11,7 @@ mod policy;
 mod refusals;
 mod reports;
 mod rollback;
+mod rollback_servers;
 mod session;
 #[path = "../support/mod.rs"]
 mod support;
