@@ -72,15 +72,8 @@ pub(super) async fn draw(
     };
     let entries = Arc::new(std::mem::take(&mut gathered.entries));
     let base = gathered.base.clone();
-    let could_not = |error: std::io::Error| {
-        let name = output.map_or_else(String::new, |path| format!("{}: ", path.display()));
-        Failure::new(Exit::CouldNotRun, format!("{name}the plan could not be written: {error}"))
-    };
-    let room = match output {
-        Some(path) if !is_compressed(path) => Room::file(folder_of(path)).map_err(could_not)?,
-        Some(path) => Room::passing(folder_of(path)),
-        None => Room::passing(&std::env::temp_dir()),
-    };
+    let could_not = |error| unwritten(output, &error);
+    let room = room(output).map_err(could_not)?;
     let stopped = |error: SurveyError| match error {
         SurveyError::Lost(error) => could_not(error),
         SurveyError::Target { .. } => Failure::new(Exit::CouldNotRun, error),
@@ -90,9 +83,6 @@ pub(super) async fn draw(
     let demands = demands(&gathered.targets, &stores, &mut asked).await.map_err(stopped)?;
     let draft = Draft::begin(gathered, targets, warnings, TOOL, now(), room).map_err(could_not)?;
     let mut draft = draft.with_demands(demands);
-    let could_not = |error| unwritten(output, &error);
-    let room = room(output).map_err(could_not)?;
-    let mut draft = Draft::begin(gathered, targets, warnings, TOOL, now(), room).map_err(could_not)?;
     let surveyed = survey(entries, &base, &stores, settings, &hashing, watch, cancel, |decided| {
         draft.add(&decided)?;
         each(decided.steps);
@@ -103,13 +93,8 @@ pub(super) async fn draw(
         watch.tell(Event::Warning(&trouble));
     }
     let Drafted { header, footer, room } = draft.finish(survey.warnings).map_err(could_not)?;
-    if let Some(path) = output {
-        may_write(path)?;
-        put_in_place(room, path).map_err(could_not)?;
-    }
-    Ok(Drawn { header, footer, stores, requests: survey.requests + asked })
     keep(room, output)?;
-    Ok(Drawn { header, footer, stores, requests: survey.requests })
+    Ok(Drawn { header, footer, stores, requests: survey.requests + asked })
 }
 
 /// Threads that hash, with the digests of earlier plans where they may be used.

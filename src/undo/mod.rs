@@ -35,7 +35,7 @@ use crate::model::head::{Carried, Encryption, Head, HeldSha256, Remote, Seen, Ve
 use crate::model::row::{Outcome, Row};
 use crate::model::step::{Action, Earlier, Reason, Step};
 use crate::model::target::SANDBOX;
-use crate::model::text::shell_word;
+use crate::model::text::quoted;
 
 /// What is known of the version that a row buried.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -371,13 +371,12 @@ fn who(head: &Head) -> String {
 /// How an archived version is made readable. The sandbox has no address that stays.
 fn archived(row: &Row, version: &VersionId, class: &str) -> String {
     let Row { bucket, key, endpoint, .. } = row;
-    let endpoint =
-        if endpoint == SANDBOX { String::new() } else { format!(" --endpoint-url={}", shell_word(endpoint)) };
+    let endpoint = if endpoint == SANDBOX { String::new() } else { format!(" --endpoint-url={}", quoted(endpoint)) };
     format!(
         "version {version} is in an archive ({class}) and cannot be copied from there. Restore it, then plan again: aws \
          s3api restore-object --bucket={} --key={} --version-id={} --restore-request=Days=7{endpoint}",
-        shell_word(bucket),
-        shell_word(key),
-        shell_word(&version.0),
+        quoted(bucket),
+        quoted(key),
+        quoted(&version.0),
     )
 }

@@ -20,7 +20,7 @@ use crate::manifest::value;
 use crate::model::entry::{Key, Place};
 use crate::model::event::{Event, Phase, Watch};
 use crate::model::step::{Counts, Header, ManifestRef, PLAN_FORMAT, Step};
-use crate::model::target::{Addressing, ConditionalWrites, Target, TargetSpec};
+use crate::model::target::{Addressing, ConditionalWrites, Require, Target, TargetSpec};
 use crate::model::write::{Cause, LookError};
 use crate::plan::file::{self, Writer};
 use crate::store::{Access, Buried, Store};
@@ -78,6 +78,7 @@ pub fn spec(went: &Went<'_>, terms: &Terms) -> Result<TargetSpec, String> {
         trust_metadata: true,
         // What a server does with each kind of request is found out, and stands in the steps.
         conditional_writes: ConditionalWrites::Required,
+        require: Require::default(),
     })
 }
 
