@@ -63,8 +63,9 @@ pub enum Answer {
 /// What the key's history says of our write.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Found {
-    /// It is there: it happened, and was buried since.
-    Ours { etag: Option<ETag>, version: VersionId },
+    /// It is there: it happened, and was buried since. Of a delete: a marker stands directly over what was to be deleted
+    /// (its id), or nothing is there and no history is kept that could tell more (`None`).
+    Ours { etag: Option<ETag>, version: Option<VersionId> },
     /// It is not there, or there is no history, or it would not be told.
     Nothing,
 }
@@ -111,7 +112,7 @@ pub struct Done {
     pub version: Option<VersionId>,
     pub http_status: Option<u16>,
     pub request_id: Option<String>,
-    /// The answer was lost, and our write id was found.
+    /// The answer was lost, and our write id was found; of a delete, that nothing is there any more.
     pub settled: bool,
 }
 
@@ -121,7 +122,8 @@ pub struct Write {
     expect: Expect,
     /// The object that the plan saw; `None` for a create.
     planned: Option<Seen>,
-    id: WriteId,
+    /// `None` for a delete: a delete marker carries no metadata.
+    id: Option<WriteId>,
     patience: Patience,
     /// What left an attempt in doubt. Never forgotten again.
     doubt: Option<Cause>,
@@ -149,6 +151,16 @@ impl Write {
     /// A write that was never sent.
     #[must_use]
     pub fn new(expect: Expect, planned: Option<Seen>, id: WriteId, patience: Patience) -> Self {
+        Self::of(expect, planned, Some(id), patience)
+    }
+
+    /// A delete of the object that the plan saw, never sent so far.
+    #[must_use]
+    pub fn delete(planned: Seen, patience: Patience) -> Self {
+        Self::of(Expect::Unchanged(planned.etag.clone()), Some(planned), None, patience)
+    }
+
+    fn of(expect: Expect, planned: Option<Seen>, id: Option<WriteId>, patience: Patience) -> Self {
         Self {
             expect,
             planned,
@@ -204,6 +216,15 @@ impl Write {
     ///
     /// A 412 is searched for too: whoever repeats our request on its way (a proxy) may have had the first copy stored and
     /// the second refused, and somebody may have buried it since.
+    ///
+    /// A delete leaves no write id behind, so nothing tells ours from somebody else's. It differs in this:
+    ///
+    /// | answer to a delete | nothing in doubt | an attempt in doubt |
+    /// |---|---|---|
+    /// | look: nothing there | lost | search |
+    /// | look: another object | lost | unknown |
+    /// | look: the planned object | after a 412, lost; else send again | send again, or unknown when that is over |
+    /// | search: a marker directly over the planned version, or no history | | done |
     #[must_use]
     pub fn next(mut self, answer: Answer) -> (Self, Next) {
         let next = match answer {
@@ -287,7 +308,8 @@ impl Write {
             return Next::End(End::Unknown(self.why("and the look that would settle it got no answer")));
         };
         if let Remote::Present(head) = &remote
-            && head.write_id.as_deref() == Some(&self.id.0)
+            && let Some(id) = &self.id
+            && head.write_id.as_deref() == Some(&id.0)
         {
             return Next::End(End::Done(Done {
                 etag: Some(head.etag.clone()),
@@ -300,6 +322,9 @@ impl Write {
         if self.doubt.is_none() {
             return match self.settling.clone() {
                 Some(Settling::Lost(cause)) => match remote {
+                    // No history could show that it was ours.
+                    Remote::Present(head) if self.id.is_none() => Next::End(End::Lost { cause, there: Some(head) }),
+                    Remote::Absent if self.id.is_none() => Next::End(End::Lost { cause, there: None }),
                     Remote::Present(head) => {
                         self.there = Some(head);
                         Next::Search
@@ -318,6 +343,9 @@ impl Write {
             Remote::Absent | Remote::Present(_) if self.is_as_planned(&remote) => {
                 self.again("and the key is as it was planned")
             }
+            Remote::Present(_) if self.id.is_none() => Next::End(End::Unknown(
+                self.why("another object is there now, and nothing tells who deleted the planned one"),
+            )),
             Remote::Absent | Remote::Present(_) => Next::Search,
         }
     }
@@ -347,17 +375,16 @@ impl Write {
 
     fn searched(&mut self, found: Found) -> Next {
         match found {
-            Found::Ours { etag, version } => Next::End(End::Done(Done {
-                etag,
-                version: Some(version),
-                http_status: None,
-                request_id: None,
-                settled: true,
-            })),
+            Found::Ours { etag, version } => {
+                Next::End(End::Done(Done { etag, version, http_status: None, request_id: None, settled: true }))
+            }
             Found::Nothing => match (&self.doubt, &self.settling) {
                 (None, Some(Settling::Lost(cause))) => {
                     Next::End(End::Lost { cause: cause.clone(), there: self.there.take() })
                 }
+                (Some(_) | None, _) if self.id.is_none() => Next::End(End::Unknown(
+                    self.why("nothing is there now, and no delete marker stands directly over the planned version"),
+                )),
                 (Some(_) | None, _) => Next::End(End::Unknown(
                     self.why("something else is there now, and no version carries our write id"),
                 )),

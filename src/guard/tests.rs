@@ -42,6 +42,10 @@ fn replace() -> Write {
     Write::new(Expect::Unchanged(ETag::new("old")), Some(planned), WriteId(OURS.into()), patience())
 }
 
+fn delete() -> Write {
+    Write::delete(Seen::of(&head("old", None, None)), patience())
+}
+
 fn written() -> Answer {
     Answer::Put(Ok(Written { etag: Some(ETag::new("new")), version: None, request_id: None, http_status: 200 }))
 }
@@ -102,7 +106,7 @@ fn the_settle_table_holds_row_by_row() {
     let planned = || look(present("old", None));
     let unseen = || look(Remote::Unseen);
     let mute = || Answer::Look(None);
-    let found = || Answer::Search(Found::Ours { etag: None, version: VersionId("v".into()) });
+    let found = || Answer::Search(Found::Ours { etag: None, version: Some(VersionId("v".into())) });
     let nothing = || Answer::Search(Found::Nothing);
     let table: Vec<(&str, Write, Vec<Answer>, &[&str])> = vec![
         ("200", create(), vec![written()], &["done"]),
@@ -200,6 +204,62 @@ fn the_settle_table_holds_row_by_row() {
 }
 
 #[test]
+fn the_settle_table_of_a_delete_holds_row_by_row() {
+    let absent = || look(Remote::Absent);
+    let planned = || look(present("old", None));
+    let other = || look(present("else", Some("run-2")));
+    // A delete has no write id: an object that bears one is an object like any other.
+    let ours = || look(present("new", Some(OURS)));
+    let unseen = || look(Remote::Unseen);
+    let mute = || Answer::Look(None);
+    let marker = || Answer::Search(Found::Ours { etag: None, version: Some(VersionId("m".into())) });
+    let no_history = || Answer::Search(Found::Ours { etag: None, version: None });
+    let nothing = || Answer::Search(Found::Nothing);
+    let table: Vec<(&str, Vec<Answer>, &[&str])> = vec![
+        ("204", vec![written()], &["done"]),
+        ("412: another object", vec![lost(), other()], &["look", "lost to somebody"]),
+        ("412: an object with our id", vec![lost(), ours()], &["look", "lost to somebody"]),
+        ("404: nothing there", vec![lost(), absent()], &["look", "lost"]),
+        ("412, and the planned one is back", vec![lost(), planned()], &["look", "lost to somebody"]),
+        ("412, not visible", vec![lost(), unseen()], &["look", "lost"]),
+        ("412, no look", vec![lost(), mute(), mute()], &["look", "look", "unknown"]),
+        ("409, then 204", vec![no(Refusal::Conflict), written()], &["send", "done"]),
+        ("403", vec![no(Refusal::Failed)], &["failed"]),
+        ("ExpiredToken", vec![no(Refusal::Stop)], &["stop"]),
+        ("doubt: as planned", vec![silence(), planned(), written()], &["look", "send", "done"]),
+        ("doubt: a marker stands over it", vec![silence(), absent(), marker()], &["look", "search", "done, settled"]),
+        ("doubt: no history", vec![silence(), absent(), no_history()], &["look", "search", "done, settled"]),
+        ("doubt: a marker over another", vec![silence(), absent(), nothing()], &["look", "search", "unknown"]),
+        ("doubt: another object", vec![silence(), other()], &["look", "unknown"]),
+        ("doubt: an object with our id", vec![silence(), ours()], &["look", "unknown"]),
+        ("doubt: not visible", vec![silence(), unseen()], &["look", "unknown"]),
+        (
+            "doubt, retried, 404, a marker: the late one was ours",
+            vec![silence(), planned(), lost(), absent(), marker()],
+            &["look", "send", "look", "search", "done, settled"],
+        ),
+        (
+            "doubt, retried, 412, somebody: never lost",
+            vec![silence(), planned(), lost(), other()],
+            &["look", "send", "look", "unknown"],
+        ),
+        (
+            "doubt, retried, 412, as planned again: never lost",
+            vec![silence(), planned(), lost(), planned()],
+            &["look", "send", "look", "unknown"],
+        ),
+        (
+            "doubt again and again",
+            vec![silence(), planned(), silence(), planned(), silence(), planned()],
+            &["look", "send", "look", "send", "look", "unknown"],
+        ),
+    ];
+    for (title, answers, expected) in table {
+        assert_eq!(walk(delete(), answers)[1..], *expected, "{title}");
+    }
+}
+
+#[test]
 fn a_resumed_write_is_looked_for_before_it_is_sent() {
     let (write, next) = create().resumed();
     assert_eq!(name(&next), "look");
@@ -242,7 +302,7 @@ fn answers(next: &Next) -> Vec<Answer> {
         ],
         Next::Search => vec![
             Answer::Search(Found::Nothing),
-            Answer::Search(Found::Ours { etag: None, version: VersionId("v".into()) }),
+            Answer::Search(Found::Ours { etag: None, version: Some(VersionId("v".into())) }),
         ],
         Next::End(_) => vec![],
     }
@@ -250,6 +310,7 @@ fn answers(next: &Next) -> Vec<Answer> {
 
 /// Walks every history up to its end. `told` says whether a yes, or our own id, was among the answers.
 fn explore(write: &Write, next: &Next, doubted: bool, told: bool, depth: u32, ends: &mut u64) {
+    let is_delete = write.id.is_none();
     assert!(depth < 40, "a write must come to an end");
     if let Next::End(end) = next {
         *ends += 1;
@@ -267,7 +328,7 @@ fn explore(write: &Write, next: &Next, doubted: bool, told: bool, depth: u32, en
         let doubted = doubted || matches!(answer, Answer::Put(Err(PutError::Unknown(_))));
         let told = match &answer {
             Answer::Put(put) => put.is_ok(),
-            Answer::Look(Some(Remote::Present(head))) => head.write_id.as_deref() == Some(OURS),
+            Answer::Look(Some(Remote::Present(head))) => !is_delete && head.write_id.as_deref() == Some(OURS),
             Answer::Look(_) => false,
             Answer::Search(found) => matches!(found, Found::Ours { .. }),
         };
@@ -279,7 +340,7 @@ fn explore(write: &Write, next: &Next, doubted: bool, told: bool, depth: u32, en
 #[test]
 fn no_history_ends_in_a_lie() {
     let small = Patience { conflicts: 1, throttles: 1, doubts: 1, looks: 2, ..patience() };
-    for mut write in [create(), replace()] {
+    for mut write in [create(), replace(), delete()] {
         write.patience = small;
         let mut ends = 0;
         let (fresh, next) = write.clone().begin();

@@ -194,7 +194,36 @@ impl Head {
     }
 }
 
+impl Head {
+    /// How this object, by what the server says of it, cannot be a copy of `earlier`. Composites tell nothing: a copy may
+    /// be made of other parts, or of none.
+    #[must_use]
+    pub fn belies_copy(&self, earlier: &Seen) -> Option<String> {
+        if self.size != earlier.size {
+            return Some(format!("it has {} bytes, and the version to bring back has {}", self.size, earlier.size));
+        }
+        let (kind, _) = earlier.checksum.as_deref()?.split_once(':')?;
+        let held = self.checksums.full().into_iter().find(|held| held.split(':').next() == Some(kind))?;
+        let differs = earlier.checksum.as_deref() != Some(&*held);
+        differs.then(|| format!("by the server's {kind} it has other content than the version to bring back"))
+    }
+}
+
 impl HeldChecksums {
+    /// Those of the whole object, as text, the strongest first.
+    fn full(&self) -> Vec<String> {
+        let sha256 = match self.sha256 {
+            Some(HeldSha256::Full(digest)) => Some(format!("sha256:{digest}")),
+            Some(HeldSha256::Composite { .. }) | None => None,
+        };
+        let crcs = [
+            self.crc64nvme.map(|crc| format!("crc64nvme:{crc:016x}")),
+            self.crc32c.map(|crc| format!("crc32c:{crc:08x}")),
+            self.crc32.map(|crc| format!("crc32:{crc:08x}")),
+        ];
+        std::iter::once(sha256).chain(crcs).flatten().collect()
+    }
+
     /// Whether the server's own SHA-256 says that this is other content. `false` where it holds none of the same kind.
     #[must_use]
     pub fn contradict(&self, checksum: &Checksum) -> bool {
@@ -212,19 +241,11 @@ impl HeldChecksums {
 
     fn strongest(&self) -> Option<String> {
         match self.sha256 {
-            Some(HeldSha256::Full(digest)) => return Some(format!("sha256:{digest}")),
             Some(HeldSha256::Composite { digest, parts }) => {
-                return Some(format!("sha256-composite:{}-{parts}", digest.to_base64()));
+                Some(format!("sha256-composite:{}-{parts}", digest.to_base64()))
             }
-            None => {}
+            Some(HeldSha256::Full(_)) | None => self.full().into_iter().next(),
         }
-        if let Some(crc) = self.crc64nvme {
-            return Some(format!("crc64nvme:{crc:016x}"));
-        }
-        if let Some(crc) = self.crc32c {
-            return Some(format!("crc32c:{crc:08x}"));
-        }
-        self.crc32.map(|crc| format!("crc32:{crc:08x}"))
     }
 }
 
@@ -271,6 +292,28 @@ mod tests {
             ("an ETag that tells no parts", head(12, "opaque", None), &parts, false),
         ] {
             assert_eq!(object.belies(12, planned).is_some(), belies, "{what}");
+        }
+    }
+
+    #[test]
+    fn an_object_belies_a_copy_by_its_size_or_a_checksum_of_the_same_kind_and_by_nothing_else() {
+        let held = |sha256, crc64nvme| HeldChecksums { sha256, crc64nvme, ..HeldChecksums::default() };
+        let seen = |checksums| Seen::of(&Head { checksums, ..head(12, "0123456789abcdef0123456789abcdef-3", None) });
+        let (full, composite) = (HeldSha256::Full, |digest, parts| HeldSha256::Composite { digest, parts });
+        for (what, earlier, now, belies) in [
+            ("nothing is told", held(None, None), held(None, None), false),
+            ("its own digest", held(Some(full(DIGEST)), None), held(Some(full(DIGEST)), None), false),
+            ("another digest", held(Some(full(DIGEST)), None), held(Some(full(OTHER)), None), true),
+            ("another digest, the same CRC", held(Some(full(DIGEST)), Some(1)), held(Some(full(OTHER)), Some(1)), true),
+            ("its own CRC beside a new digest", held(None, Some(1)), held(Some(full(OTHER)), Some(1)), false),
+            ("another CRC beside a new digest", held(None, Some(1)), held(Some(full(OTHER)), Some(2)), true),
+            ("a checksum of another kind", held(Some(full(DIGEST)), None), held(None, Some(1)), false),
+            ("other parts", held(Some(composite(DIGEST, 3)), None), held(Some(composite(OTHER, 2)), None), false),
+            ("no parts any more", held(Some(composite(DIGEST, 3)), None), held(Some(full(OTHER)), None), false),
+        ] {
+            let copy = Head { checksums: now, ..head(12, "0123456789abcdef0123456789abcdef", None) };
+            assert_eq!(copy.belies_copy(&seen(earlier)).is_some(), belies, "{what}");
+            assert!(Head { size: 11, ..copy }.belies_copy(&seen(earlier)).is_some(), "{what}");
         }
     }
 }

@@ -24,8 +24,8 @@ use crate::report::row::blank;
 use crate::store::{Listed, Store};
 
 use super::ledger::Ledger;
-use super::write::{Sought, forged, found_in_versions, guard_of, tell_done};
-use super::{End, Halt, Run, halt};
+use super::write::{Sought, forged, guard_of, sought, tell_done};
+use super::{End, Halt, Run, halt, undo};
 
 /// Looks under way at once.
 const LOOKS: usize = 64;
@@ -59,6 +59,8 @@ pub enum How {
     HiddenSince,
     SourceChanged(String),
     SourceGone(String),
+    /// Of a restore.
+    EarlierGone(String),
 }
 
 impl fmt::Display for How {
@@ -71,10 +73,11 @@ impl fmt::Display for How {
         match self {
             Self::CreatedSince(head) => write!(f, "created since the plan: {}", who(head)),
             Self::ChangedSince(head) => write!(f, "changed since the plan: now {}", who(head)),
-            Self::Vanished => f.write_str("vanished since the plan: the object to replace is not there any more"),
+            Self::Vanished => f.write_str("vanished since the plan: the object is not there any more"),
             Self::HiddenSince => f.write_str("hidden since the plan: HEAD is now answered with 403"),
             Self::SourceChanged(how) => write!(f, "source changed since the plan: {how}"),
             Self::SourceGone(why) => write!(f, "source cannot be read any more: {why}"),
+            Self::EarlierGone(how) => write!(f, "the version to bring back is gone: {how}"),
         }
     }
 }
@@ -206,14 +209,14 @@ impl Whole<'_> {
     }
 }
 
-/// Lists each target where that is cheaper than a HEAD for each of its steps. Replaces are left out: they get a HEAD in
-/// any case, for the version id.
+/// Lists each target where that is cheaper than a HEAD for each of its steps. What takes the place of an object is left
+/// out: it gets a HEAD in any case, for the version id.
 async fn listings<'a, S: Store, L: Ledger>(
     run: &Run<S, L>,
     steps: impl Iterator<Item = &'a Step>,
 ) -> HashMap<&'a str, Whole<'a>> {
     let mut by_target: HashMap<&str, Vec<&Key>> = HashMap::new();
-    for step in steps.filter(|step| step.action != Action::Replace) {
+    for step in steps.filter(|step| !(step.action.writes() && step.head.is_some())) {
         by_target.entry(&*step.target).or_default().push(&step.key);
     }
     let mut wholes = HashMap::new();
@@ -245,11 +248,13 @@ async fn verdict<S: Store, L: Ledger>(
         Some(Told::Absent) if step.head.is_none() => Remote::Absent,
         Some(Told::Absent | Told::There(_)) | None => store.head(&step.key).await?,
     };
-    let id = WriteId::new(run.ledger.run_id(), step.n);
+    // A delete leaves none.
+    let id = (step.action != Action::Delete).then(|| WriteId::new(run.ledger.run_id(), step.n));
+    let id = id.as_ref();
     if let Remote::Present(head) = &remote
-        && head.write_id.as_deref() == Some(&id.0)
+        && id.is_some_and(|id| head.write_id.as_deref() == Some(&id.0))
     {
-        let mut row = ended(run, step, target, &id);
+        let mut row = ended(run, step, target, id);
         if let Some(cause) = forged(step, head) {
             row.outcome = Outcome::Unknown;
             row.error_code = cause.code;
@@ -261,7 +266,7 @@ async fn verdict<S: Store, L: Ledger>(
         return Ok(Verdict::Ended(Box::new(row)));
     }
     if in_doubt && remote == Remote::Unseen {
-        let mut row = ended(run, step, target, &id);
+        let mut row = ended(run, step, target, id);
         row.outcome = Outcome::Unknown;
         "an earlier attempt may have stored it; HEAD is answered with 403, so nobody can tell"
             .clone_into(&mut row.message);
@@ -274,11 +279,19 @@ async fn verdict<S: Store, L: Ledger>(
             return Ok(Verdict::Moved(how));
         }
         // An earlier attempt may have stored it, and somebody may have buried it since. Only the history can tell.
-        let mut row = ended(run, step, target, &id);
-        match found_in_versions(&**store, step, &id).await {
+        let mut row = ended(run, step, target, id);
+        let found = match (id, &remote) {
+            // What is not absent was not deleted, or somebody wrote since.
+            (None, Remote::Present(_) | Remote::Unseen) => Sought::Nothing,
+            (Some(_), _) | (None, Remote::Absent) => sought(&**store, step, id).await,
+        };
+        match found {
             Sought::Ours { etag, version } => {
-                let message = format!("stored by an earlier attempt of this run, and then: {how}");
-                tell_done(&mut row, step, etag.as_ref(), Some(&version), &message);
+                let message = match id {
+                    Some(_) => format!("stored by an earlier attempt of this run, and then: {how}"),
+                    None => undo::deleted_by(version.as_ref()).to_owned(),
+                };
+                tell_done(&mut row, step, etag.as_ref(), version.as_ref(), &message);
             }
             Sought::Forged(cause) => {
                 row.outcome = Outcome::Unknown;
@@ -287,33 +300,40 @@ async fn verdict<S: Store, L: Ledger>(
             }
             Sought::Nothing => {
                 row.outcome = Outcome::Unknown;
-                row.message = format!("an earlier attempt may have stored it; no version carries its write id; {how}");
+                row.message = match id {
+                    Some(_) => format!("an earlier attempt may have stored it; no version carries its write id; {how}"),
+                    None => format!("an earlier attempt may have deleted it; no marker stands directly over it; {how}"),
+                };
             }
         }
         return Ok(Verdict::Ended(Box::new(row)));
     }
-    if let Some(local) = step.local.as_ref().filter(|_| !is_untouched) {
-        let (path, pinned) = (run.source(step), local.clone());
-        let moved = tokio::task::spawn_blocking(move || source_moved(&path, &pinned)).await;
-        // A task that died has checked nothing.
-        if let Some(how) = moved.unwrap_or_else(|error| Some(How::SourceGone(error.to_string()))) {
-            if !in_doubt {
-                return Ok(Verdict::Moved(how));
-            }
-            let mut row = ended(run, step, target, &id);
-            row.outcome = Outcome::Unknown;
-            row.message = format!("an earlier attempt may have sent it, though the key is as it was planned; {how}");
-            return Ok(Verdict::Ended(Box::new(row)));
+    let how = match step.local.as_ref().filter(|_| !is_untouched) {
+        Some(local) => {
+            let (path, pinned) = (run.source(step), local.clone());
+            let moved = tokio::task::spawn_blocking(move || source_moved(&path, &pinned)).await;
+            // A task that died has checked nothing.
+            moved.unwrap_or_else(|error| Some(How::SourceGone(error.to_string())))
         }
+        None => undo::gone(&**store, step).await?.map(How::EarlierGone),
+    };
+    if let Some(how) = how {
+        if !in_doubt {
+            return Ok(Verdict::Moved(how));
+        }
+        let mut row = ended(run, step, target, id);
+        row.outcome = Outcome::Unknown;
+        row.message = format!("an earlier attempt may have sent it, though the key is as it was planned; {how}");
+        return Ok(Verdict::Ended(Box::new(row)));
     }
     Ok(if in_doubt { Verdict::InDoubt } else { Verdict::Ready })
 }
 
 /// The row of a step that the preflight brings to its end.
-fn ended<S: Store, L: Ledger>(run: &Run<S, L>, step: &Step, target: &Target, id: &WriteId) -> Row {
+fn ended<S: Store, L: Ledger>(run: &Run<S, L>, step: &Step, target: &Target, id: Option<&WriteId>) -> Row {
     let mut row = blank(run.ledger.run_id(), &run.digest, step, target);
-    row.write_id = id.to_string();
-    row.guard = Some(guard_of(target));
+    row.write_id = id.map(ToString::to_string).unwrap_or_default();
+    row.guard = Some(guard_of(step, target));
     row
 }
 

@@ -9,6 +9,7 @@ pub mod pace;
 mod parts;
 mod probe;
 pub mod record;
+mod undo;
 mod uploads;
 mod write;
 
@@ -23,6 +24,7 @@ use tokio::task::JoinSet;
 use crate::flow::cancel::Cancel;
 use crate::guard::Patience;
 use crate::model::event::{Event, Phase, Watch};
+use crate::model::part::COPY_MAX_BYTES;
 use crate::model::row::{Outcome, Row, Tally};
 use crate::model::step::{Action, Step, digest_text};
 use crate::model::target::Target;
@@ -47,6 +49,8 @@ pub struct Settings {
     pub pool_bytes: u64,
     /// Parts larger than this are not held: they are read twice, once to be hashed and once to be sent.
     pub part_held_bytes: u64,
+    /// What one CopyObject may copy; more than that is copied in parts.
+    pub copy_max_bytes: u64,
     /// Go on with what can be done, leaving out refusals, errors and what moved.
     pub partial: bool,
     /// Look at every file and head again before the first write.
@@ -67,6 +71,7 @@ impl Settings {
             concurrency: 32,
             pool_bytes: 128 << 20,
             part_held_bytes: 64 << 20,
+            copy_max_bytes: COPY_MAX_BYTES,
             partial: false,
             preflight: true,
             settle_only: false,

@@ -18,13 +18,13 @@ use crate::model::event::{Event, Phase};
 use crate::model::part::{MIB, part_count};
 use crate::model::step::Step;
 use crate::model::write::{Cause, Object, PutError, Refusal};
-use crate::store::{HeldPart, Part, PartContent, PartTaken, Store, UploadId};
+use crate::store::{CopiedPart, HeldPart, Part, PartContent, PartTaken, Store, UploadId};
 
 use super::ledger::Ledger;
 use super::{End, Run, pace, uploads};
 
 /// An upload that is gone before it is complete (a lifecycle rule, somebody's clean-up) is begun anew so often.
-const RESTARTS_MAX: u32 = 2;
+pub(super) const RESTARTS_MAX: u32 = 2;
 /// What a part that is not held takes of the pool, in MiB: the chunks on their way from disk to socket.
 const STREAMED_MIB: u64 = 2;
 /// What one read of a part that is held takes.
@@ -36,10 +36,17 @@ const CHUNK_BYTES: usize = 1 << 20;
 #[derive(Debug)]
 pub(super) struct Prepared {
     pub upload: UploadId,
-    /// In order of their numbers.
-    pub parts: Vec<PartTaken>,
+    pub parts: Parts,
     /// So many of them were there already.
     pub went_on_with: usize,
+}
+
+/// The parts of an upload, in order of their numbers.
+#[derive(Debug)]
+pub(super) enum Parts {
+    Sent(Vec<PartTaken>),
+    /// By the server itself, of an earlier version.
+    Copied(Vec<CopiedPart>),
 }
 
 /// Begins an upload, or goes on with one that an earlier attempt left, and sends the parts that are not there. An upload
@@ -61,12 +68,12 @@ pub(super) async fn prepare<S: Store, L: Ledger>(
     loop {
         let (upload, held) = match left.take() {
             Some(left) => left,
-            None => (begin(run, store, step, object).await?, HashMap::new()),
+            None => (begin(run, store, step, || store.create_upload(object)).await?, HashMap::new()),
         };
         let sending = Sending { run, store, step, object, upload: &upload, part_bytes };
         let error = match sending.all(&held).await {
             Ok((taken, went_on_with)) if composite(&taken) == digest => {
-                return Ok(Prepared { upload, parts: taken, went_on_with });
+                return Ok(Prepared { upload, parts: Parts::Sent(taken), went_on_with });
             }
             Ok(_) => refused(
                 Refusal::SourceChanged,
@@ -115,15 +122,19 @@ fn composite(parts: &[PartTaken]) -> Sha256 {
     Sha256(hasher.finalize().into())
 }
 
-async fn begin<S: Store, L: Ledger>(
+/// Begins an upload: one that `create` asks for. Its id is in the journal when this returns.
+pub(super) async fn begin<S: Store, L: Ledger, F>(
     run: &Arc<Run<S, L>>,
     store: &Arc<S>,
     step: &Step,
-    object: &Object,
-) -> Result<UploadId, PutError> {
+    create: impl Fn() -> F,
+) -> Result<UploadId, PutError>
+where
+    F: Future<Output = Result<UploadId, PutError>>,
+{
     let mut failures = 0;
     let upload = loop {
-        let answer = store.create_upload(object).await;
+        let answer = create().await;
         if let Err(PutError::Unknown(cause)) = &answer {
             // Without its id nobody can abort it: it must not stay unsaid.
             let text = format!(
@@ -142,7 +153,7 @@ async fn begin<S: Store, L: Ledger>(
         }
     };
     run.uploads.begun(step.n, upload.clone());
-    if let Err(error) = run.ledger.upload(step.n, &object.key, &upload.0) {
+    if let Err(error) = run.ledger.upload(step.n, &step.key, &upload.0) {
         let cause = error.to_string();
         run.stop(End::Ledger(error, Vec::new()));
         let _ = uploads::abort(run, store, step, &upload).await;
@@ -367,7 +378,7 @@ async fn send<S: Store, L: Ledger>(
 }
 
 /// Whether a request that stores no object is worth another try.
-fn passing(error: &PutError) -> bool {
+pub(super) fn passing(error: &PutError) -> bool {
     match error {
         PutError::Unknown(_) | PutError::Refused(Refusal::Throttled | Refusal::Conflict, _) => true,
         PutError::Lost(_)
@@ -380,7 +391,7 @@ fn passing(error: &PutError) -> bool {
 }
 
 /// No object was stored by a request that cannot store one: its "don't know" is a no.
-fn harmless(error: PutError) -> PutError {
+pub(super) fn harmless(error: PutError) -> PutError {
     match error {
         PutError::Unknown(cause) | PutError::Lost(cause) | PutError::Mangled(cause) => {
             PutError::Refused(Refusal::Failed, cause)
@@ -389,7 +400,7 @@ fn harmless(error: PutError) -> PutError {
     }
 }
 
-fn refused(refusal: Refusal, code: &str, message: &str) -> PutError {
+pub(super) fn refused(refusal: Refusal, code: &str, message: &str) -> PutError {
     PutError::Refused(
         refusal,
         Cause { http_status: None, code: code.to_owned(), message: message.to_owned(), request_id: None },

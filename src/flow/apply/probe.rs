@@ -1,8 +1,9 @@
 //! Proves that a server honours preconditions before it is trusted with one. AWS is taken at its documented word.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 
+use crate::flow::probe::{Kind, ask};
 use crate::model::digest::Checksum;
 use crate::model::entry::Key;
 use crate::model::row::{Guard, Outcome};
@@ -14,6 +15,67 @@ use super::ledger::Ledger;
 use super::write::{self, body, guard_of, object};
 use super::{End, Halt, Run, halt};
 
+/// A kind of request that carries a precondition.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Request {
+    Put,
+    Complete,
+    CopyOver,
+    /// Where nothing is.
+    CopyAnew,
+    Delete,
+}
+
+impl Request {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Put => "PutObject",
+            Self::Complete => "CompleteMultipartUpload",
+            Self::CopyOver | Self::CopyAnew => "CopyObject",
+            Self::Delete => "DeleteObject",
+        }
+    }
+
+    /// The condition that could not hold.
+    fn condition(self) -> &'static str {
+        match self {
+            Self::Put | Self::Complete | Self::CopyOver | Self::Delete => "If-Match on an ETag that nothing has",
+            Self::CopyAnew => "If-None-Match: * over an object",
+        }
+    }
+
+    /// The status of an answer that it should not have got.
+    fn yes(self) -> u16 {
+        match self {
+            Self::Put | Self::Complete | Self::CopyOver | Self::CopyAnew => 200,
+            Self::Delete => 204,
+        }
+    }
+
+    /// Whether only a rollback sends it.
+    fn undoes(self) -> bool {
+        match self {
+            Self::Put | Self::Complete => false,
+            Self::CopyOver | Self::CopyAnew | Self::Delete => true,
+        }
+    }
+}
+
+/// The request that writes a step.
+fn request<S, L>(run: &Run<S, L>, step: &Step) -> Option<Request> {
+    match step.action {
+        Action::Create | Action::Replace if is_multipart(step) => Some(Request::Complete),
+        Action::Create | Action::Replace => Some(Request::Put),
+        Action::Restore if step.size().is_some_and(|size| size > run.settings.copy_max_bytes) => {
+            Some(Request::Complete)
+        }
+        Action::Restore if step.head.is_none() => Some(Request::CopyAnew),
+        Action::Restore => Some(Request::CopyOver),
+        Action::Delete => Some(Request::Delete),
+        Action::Unchanged | Action::Keep | Action::Refuse | Action::Error => None,
+    }
+}
+
 const WHY: &str = "nothing is written to a server that ignores preconditions";
 
 /// Asks each target that `writes` go to, once for each kind of request that will carry a precondition.
@@ -23,19 +85,19 @@ pub(super) async fn probe<S: Store, L: Ledger>(run: &Arc<Run<S, L>>, writes: &[&
             return Ok(());
         }
         let Some((target, store)) = run.targets.get(name) else { continue };
-        match guard_of(target) {
-            Guard::Atomic | Guard::CheckFirst => continue,
-            Guard::Tested => {}
-        }
+        let asked = steps.iter().filter(|step| guard_of(step, target) == Guard::Tested);
+        let requests: BTreeSet<Request> = asked.filter_map(|step| request(run, step)).collect();
         let Some(first) = steps.first() else { continue };
         let key = ProbeKey::new(&first.key, run.ledger.run_id());
-        if steps.iter().any(|step| !is_multipart(step)) {
-            let probed = patiently(run, || store.probe_put(&key)).await;
-            judge(run, name, &**store, &key, "PutObject", probed).await?;
-        }
-        if steps.iter().any(|step| is_multipart(step)) {
-            let probed = patiently(run, || store.probe_complete(&key)).await;
-            judge(run, name, &**store, &key, "CompleteMultipartUpload", probed).await?;
+        for request in requests {
+            let probed = match request {
+                Request::Put => patiently(run, || store.probe_put(&key)).await,
+                Request::Complete => patiently(run, || store.probe_complete(&key)).await,
+                Request::CopyOver => patiently(run, || ask(&**store, &key, Kind::CopyIfMatch)).await,
+                Request::CopyAnew => patiently(run, || ask(&**store, &key, Kind::CopyIfNoneMatch)).await,
+                Request::Delete => patiently(run, || ask(&**store, &key, Kind::DeleteIfMatch)).await,
+            };
+            judge(run, name, &**store, &key, request, probed).await?;
         }
     }
     Ok(())
@@ -49,11 +111,9 @@ pub(super) async fn first_creates<'a, S: Store, L: Ledger>(
     proven: &mut HashSet<&'a str>,
 ) -> Result<(), Halt> {
     for (name, mut steps) in by_target(of_stage) {
-        let tested = run.targets.get(name).is_some_and(|(target, _)| guard_of(target) == Guard::Tested);
-        if !tested || proven.contains(name) {
-            continue;
-        }
-        steps.retain(|step| step.action == Action::Create && !is_multipart(step));
+        let Some((target, _)) = run.targets.get(name).filter(|_| !proven.contains(name)) else { continue };
+        let tested = |step: &Step| guard_of(step, target) == Guard::Tested;
+        steps.retain(|step| step.action == Action::Create && !is_multipart(step) && tested(step));
         steps.sort_by_key(|step| step.local.as_ref().map_or(0, |local| local.size));
         for step in steps {
             if run.is_over() {
@@ -105,11 +165,13 @@ async fn judge<S: Store, L: Ledger>(
     name: &str,
     store: &S,
     key: &ProbeKey,
-    request: &str,
+    request: Request,
     probed: Result<Probed, LookError>,
 ) -> Result<(), Halt> {
     match probed {
         Ok(Probed::Honoured) => Ok(()),
+        // The scratch object is gone already.
+        Ok(Probed::Ignored) if request.undoes() => Err(ignored(run, name, request, request.condition(), None)),
         Ok(Probed::Ignored) => {
             let stray = match store.remove_probe(key).await {
                 Ok(()) => format!("the probe's object {:?} was removed again", key.key().as_str()),
@@ -118,12 +180,13 @@ async fn judge<S: Store, L: Ledger>(
                     key.key().as_str()
                 ),
             };
-            Err(ignored(run, name, request, "If-Match on an ETag that nothing has", &stray))
+            Err(ignored(run, name, request, request.condition(), Some(&stray)))
         }
         Err(error) => {
             let cause = Cause {
                 message: format!(
-                    "target {name}: asking whether {request} honours preconditions: {}",
+                    "target {name}: asking whether {} honours preconditions: {}",
+                    request.name(),
                     error.cause.message
                 ),
                 ..error.cause
@@ -133,13 +196,24 @@ async fn judge<S: Store, L: Ledger>(
     }
 }
 
-fn ignored<S: Store, L: Ledger>(run: &Run<S, L>, name: &str, request: &str, what: &str, stray: &str) -> Halt {
+fn ignored<S: Store, L: Ledger>(
+    run: &Run<S, L>,
+    name: &str,
+    request: Request,
+    what: &str,
+    stray: Option<&str>,
+) -> Halt {
     let endpoint = run.targets.get(name).map_or("", |(target, _)| target.endpoint.as_str());
-    let text = format!(
-        "target {name}: {endpoint} ignores preconditions: {request} with {what} was answered with 200; {stray}. \
-         Nothing planned was overwritten. Use a server that honours If-None-Match and If-Match, or accept the race \
-         with `conditional_writes: check-first` in this target"
-    );
+    let stray = stray.map(|stray| format!("; {stray}")).unwrap_or_default();
+    let what = format!("{} with {what} was answered with {}{stray}", request.name(), request.yes());
+    let advice = if request.undoes() {
+        "Nothing was undone. Plan the rollback again: it asks the same, and guards these steps by a look before each \
+         (check-first)"
+    } else {
+        "Nothing planned was overwritten. Use a server that honours If-None-Match and If-Match, or accept the race with \
+         `conditional_writes: check-first` in this target"
+    };
+    let text = format!("target {name}: {endpoint} ignores preconditions: {what}. {advice}");
     halt(End::ServerIgnoresConditions(text), WHY)
 }
 
@@ -189,7 +263,7 @@ async fn first_create<S: Store, L: Ledger>(run: &Arc<Run<S, L>>, name: &str, ste
         Ok(_) => {
             let key: &Key = &step.key;
             let stray = format!("it was {:?}, with the very bytes just created", key.as_str());
-            Err(ignored(run, name, "PutObject", "If-None-Match: * over an object", &stray))
+            Err(ignored(run, name, Request::Put, "If-None-Match: * over an object", Some(&stray)))
         }
         // Neither a yes nor a 412: the server has not shown that it honours the condition.
         Err(PutError::Refused(_, cause) | PutError::Unknown(cause) | PutError::Mangled(cause)) => {

@@ -9,20 +9,20 @@ use crate::guard::{Answer, End as WriteEnd, Found, Next, Write};
 use crate::model::digest::{Checksum, ETag};
 use crate::model::entry::Rule;
 use crate::model::event::{Event, Phase};
-use crate::model::head::{Head, Remote, VersionId};
+use crate::model::head::{Head, Remote, Seen, VersionId};
 use crate::model::row::{Guard, Outcome, Row};
 use crate::model::step::{Action, Reason, Step};
 use crate::model::target::{ConditionalWrites, Target};
-use crate::model::write::{Cause, Expect, Object, PutError, Refusal, WriteId, Written};
+use crate::model::write::{Cause, Copy, Expect, Object, PutError, Refusal, WriteId, Written};
 use crate::store::{Body, Store};
 
 use super::ledger::Ledger;
-use super::pace::{self, Turn};
-use super::parts::{self, Prepared};
-use super::{End, Run, uploads};
+use super::pace;
+use super::parts::{self, Parts, Prepared};
+use super::{End, Run, undo, uploads};
 
 /// So many of a key's newest versions are searched for a write id.
-const VERSIONS_MAX: usize = 100;
+pub(super) const VERSIONS_MAX: usize = 100;
 
 /// The precondition of a step: what the plan saw, and nothing else.
 fn expect(step: &Step) -> Option<Expect> {
@@ -59,12 +59,49 @@ pub(super) fn body<S: Store, L: Ledger>(run: &Run<S, L>, step: &Step) -> Body {
     Body::File(run.source(step))
 }
 
-/// What holds for writes to a target.
-pub(super) fn guard_of(target: &Target) -> Guard {
-    match target.conditional_writes {
-        ConditionalWrites::CheckFirst => Guard::CheckFirst,
-        ConditionalWrites::Required if target.is_aws() => Guard::Atomic,
-        ConditionalWrites::Required => Guard::Tested,
+/// What a step sends.
+enum Act {
+    Upload(Object),
+    Copy(Copy),
+    /// Of what the plan saw.
+    Delete(Seen),
+}
+
+impl Act {
+    fn of<S: Store, L: Ledger>(run: &Run<S, L>, step: &Step) -> Option<Self> {
+        match step.action {
+            Action::Create | Action::Replace => object(run, step).map(Self::Upload),
+            Action::Restore => undo::copy(run, step).map(Self::Copy),
+            Action::Delete => step.head.clone().map(Self::Delete),
+            Action::Unchanged | Action::Keep | Action::Refuse | Action::Error => None,
+        }
+    }
+
+    /// What the object will carry; a delete leaves none.
+    fn write_id(&self) -> Option<&WriteId> {
+        match self {
+            Self::Upload(object) => Some(&object.write_id),
+            Self::Copy(copy) => Some(&copy.write_id),
+            Self::Delete(_) => None,
+        }
+    }
+
+    fn is_in_parts<S, L>(&self, run: &Run<S, L>) -> bool {
+        match self {
+            Self::Upload(object) => matches!(object.checksum, Checksum::Composite { .. }),
+            Self::Copy(copy) => copy.size > run.settings.copy_max_bytes,
+            Self::Delete(_) => false,
+        }
+    }
+}
+
+/// What holds for a step's write.
+pub(super) fn guard_of(step: &Step, target: &Target) -> Guard {
+    match (step.guard, target.conditional_writes) {
+        // The plan may ask for less than the target offers; never is it taken at its word for more.
+        (Some(Guard::CheckFirst), _) | (_, ConditionalWrites::CheckFirst) => Guard::CheckFirst,
+        (Some(Guard::Atomic | Guard::Tested) | None, ConditionalWrites::Required) if target.is_aws() => Guard::Atomic,
+        (Some(Guard::Atomic | Guard::Tested) | None, ConditionalWrites::Required) => Guard::Tested,
     }
 }
 
@@ -75,7 +112,7 @@ pub(super) async fn write<S: Store, L: Ledger>(run: &Arc<Run<S, L>>, step: &Step
     }
     let (target, store) = run.store(step)?;
     let mut row = run.blank(step)?;
-    let (Some(expect), Some(object)) = (expect(step), object(run, step)) else {
+    let (Some(expect), Some(act)) = (expect(step), Act::of(run, step)) else {
         row.outcome = Outcome::Failed;
         "the step does not say what to write over what".clone_into(&mut row.message);
         return Some(row);
@@ -84,30 +121,40 @@ pub(super) async fn write<S: Store, L: Ledger>(run: &Arc<Run<S, L>>, step: &Step
         run.stop(End::Ledger(error, Vec::new()));
         return None;
     }
-    row.write_id = object.write_id.to_string();
-    row.guard = Some(guard_of(target));
+    row.write_id = act.write_id().map(ToString::to_string).unwrap_or_default();
+    let guard = guard_of(step, target);
+    row.guard = Some(guard);
     row.started_at = now_ms();
     let started = Instant::now();
 
-    let machine = Write::new(expect.clone(), step.head.clone(), object.write_id.clone(), run.settings.patience);
+    let patience = run.settings.patience;
+    let machine = match &act {
+        Act::Delete(seen) => Write::delete(seen.clone(), patience),
+        Act::Upload(Object { write_id, .. }) | Act::Copy(Copy { write_id, .. }) => {
+            Write::new(expect.clone(), step.head.clone(), write_id.clone(), patience)
+        }
+    };
     let (mut machine, mut next) = if in_doubt { machine.resumed() } else { machine.begin() };
+    let is_whole = !act.is_in_parts(run);
     let mut attempt = Attempt {
         run,
         store,
-        target,
+        guard,
         step,
-        object: &object,
+        act: &act,
         expect: &expect,
         prepared: None,
         went_on_with: 0,
         attempts: 0,
+        note: None,
     };
     let end = loop {
         let answer = match next {
             Next::End(end) => break Some(end),
             Next::Send { after } => {
                 run.cancel.pause(after).await;
-                let turn = turn(run, step).await;
+                // Of a write in parts, each part waits for its own turn.
+                let turn = if is_whole { pace::enter(run.gate(&step.target)).await } else { None };
                 // Somebody wishes to stop, and nothing that was sent is in doubt: this is a good place to.
                 if run.is_over() && !machine.is_in_doubt() {
                     break None;
@@ -119,16 +166,14 @@ pub(super) async fn write<S: Store, L: Ledger>(run: &Arc<Run<S, L>>, step: &Step
             Next::Look { after } => {
                 run.cancel.pause(after).await;
                 match store.head(&step.key).await.ok() {
-                    Some(Remote::Present(head)) if head.write_id.as_deref() == Some(&object.write_id.0) => {
-                        match forged(step, &head) {
-                            Some(cause) => Answer::Put(Err(PutError::Mangled(cause))),
-                            None => Answer::Look(Some(Remote::Present(head))),
-                        }
-                    }
+                    Some(Remote::Present(head)) if is_by(&head, act.write_id()) => match forged(step, &head) {
+                        Some(cause) => Answer::Put(Err(PutError::Mangled(cause))),
+                        None => Answer::Look(Some(Remote::Present(head))),
+                    },
                     remote => Answer::Look(remote),
                 }
             }
-            Next::Search => match found_in_versions(&**store, step, &object.write_id).await {
+            Next::Search => match sought(&**store, step, act.write_id()).await {
                 Sought::Ours { etag, version } => Answer::Search(Found::Ours { etag, version }),
                 Sought::Forged(cause) => Answer::Put(Err(PutError::Mangled(cause))),
                 Sought::Nothing => Answer::Search(Found::Nothing),
@@ -138,12 +183,16 @@ pub(super) async fn write<S: Store, L: Ledger>(run: &Arc<Run<S, L>>, step: &Step
     };
     row.attempts = attempt.attempts;
     attempt.clean_up().await;
+    let Attempt { went_on_with, note, .. } = attempt;
     row.duration_ms = u64::try_from(started.elapsed().as_millis()).ok();
     match end {
         Some(end) => {
             conclude(run, &mut row, step, end);
-            if row.message.is_empty() && attempt.went_on_with > 0 {
-                row.message = format!("{} parts of it were sent by an earlier attempt", attempt.went_on_with);
+            if row.message.is_empty() && went_on_with > 0 {
+                row.message = format!("{went_on_with} parts of it were sent by an earlier attempt");
+            }
+            if row.message.is_empty() && row.outcome == Outcome::Restored {
+                row.message = note.unwrap_or_default();
             }
         }
         None => "the run was over before it could be tried again".clone_into(&mut row.message),
@@ -152,42 +201,43 @@ pub(super) async fn write<S: Store, L: Ledger>(run: &Arc<Run<S, L>>, step: &Step
     Some(row)
 }
 
-/// The turn of a write in one request. Of one in parts, each part waits for its own.
-async fn turn<'a, S: Store, L: Ledger>(run: &'a Run<S, L>, step: &Step) -> Option<Turn<'a>> {
-    match step.local.as_ref()?.checksum? {
-        Checksum::Full(_) => pace::enter(run.gate(&step.target)).await,
-        Checksum::Composite { .. } => None,
-    }
+/// Whether an object carries this write id.
+fn is_by(head: &Head, id: Option<&WriteId>) -> bool {
+    id.is_some_and(|id| head.write_id.as_deref() == Some(&id.0))
 }
 
 /// The requests of one write.
 struct Attempt<'a, S, L> {
     run: &'a Arc<Run<S, L>>,
     store: &'a Arc<S>,
-    target: &'a Target,
+    guard: Guard,
     step: &'a Step,
-    object: &'a Object,
+    act: &'a Act,
     expect: &'a Expect,
     /// Parts that are up and wait for their Complete.
     prepared: Option<Prepared>,
     /// Parts that an earlier attempt had sent.
     went_on_with: usize,
     attempts: u32,
+    /// What the reader of the row should know of a write that went well.
+    note: Option<String>,
 }
 
 impl<S: Store, L: Ledger> Attempt<'_, S, L> {
     async fn send(&mut self) -> Result<Written, PutError> {
         self.attempts += 1;
-        if self.target.conditional_writes == ConditionalWrites::CheckFirst {
+        if self.guard == Guard::CheckFirst {
             self.check_first().await?;
         }
-        match self.object.checksum {
-            Checksum::Full(_) => self.put().await,
-            Checksum::Composite { .. } => self.multipart().await,
+        match self.act {
+            Act::Upload(_) if self.act.is_in_parts(self.run) => self.in_parts().await,
+            Act::Upload(object) => self.put(object).await,
+            Act::Copy(copy) => self.copy(copy).await,
+            Act::Delete(seen) => self.store.delete(&self.step.key, &seen.etag).await,
         }
     }
 
-    async fn put(&self) -> Result<Written, PutError> {
+    async fn put(&self, object: &Object) -> Result<Written, PutError> {
         let told = Arc::new(AtomicU64::new(0));
         let sent = {
             let (told, watch) = (Arc::clone(&told), Arc::clone(&self.run.watch));
@@ -196,7 +246,7 @@ impl<S: Store, L: Ledger> Attempt<'_, S, L> {
                 watch.tell(Event::Advance { phase: Phase::Uploading, files: 0, bytes: bytes.cast_signed() });
             }
         };
-        let answer = self.store.put(self.object, body(self.run, self.step), self.expect, Arc::new(sent)).await;
+        let answer = self.store.put(object, body(self.run, self.step), self.expect, Arc::new(sent)).await;
         if answer.is_err() {
             let bytes = -told.load(Ordering::Relaxed).cast_signed();
             self.run.watch.tell(Event::Advance { phase: Phase::Uploading, files: 0, bytes });
@@ -204,10 +254,46 @@ impl<S: Store, L: Ledger> Attempt<'_, S, L> {
         answer
     }
 
-    async fn multipart(&mut self) -> Result<Written, PutError> {
+    async fn copy(&mut self, copy: &Copy) -> Result<Written, PutError> {
+        let written = if self.act.is_in_parts(self.run) {
+            self.in_parts().await?
+        } else {
+            match self.store.copy(copy, self.expect).await {
+                Ok(written) => written,
+                Err(PutError::Lost(cause)) => return Err(undo::whose_condition(&**self.store, self.step, cause).await),
+                Err(error) => return Err(error),
+            }
+        };
+        self.note = undo::look_back(self.run, &**self.store, self.step, copy, &written).await?;
+        Ok(written)
+    }
+
+    async fn prepare(&self) -> Result<Prepared, PutError> {
+        match self.act {
+            Act::Upload(object) => Box::pin(parts::prepare(self.run, self.store, self.step, object)).await,
+            Act::Copy(copy) => Box::pin(undo::prepare(self.run, self.store, self.step, copy)).await,
+            Act::Delete(_) => Err(parts::refused(Refusal::Failed, "Internal", "a delete has no parts")),
+        }
+    }
+
+    async fn complete(&self, prepared: &Prepared) -> Result<Written, PutError> {
+        match (self.act, &prepared.parts) {
+            (Act::Upload(object), Parts::Sent(parts)) => {
+                self.store.complete(object, &prepared.upload, parts, self.expect).await
+            }
+            (Act::Copy(copy), Parts::Copied(parts)) => {
+                self.store.complete_copy(copy, &prepared.upload, parts, self.expect).await
+            }
+            (Act::Upload(_) | Act::Copy(_) | Act::Delete(_), _) => {
+                Err(parts::refused(Refusal::Failed, "Internal", "the parts are another request's"))
+            }
+        }
+    }
+
+    async fn in_parts(&mut self) -> Result<Written, PutError> {
         let prepared = match self.prepared.take() {
             Some(prepared) => prepared,
-            None => Box::pin(parts::prepare(self.run, self.store, self.step, self.object)).await?,
+            None => self.prepare().await?,
         };
         self.went_on_with = prepared.went_on_with;
         // Sending the parts may have taken hours: a race that is lost by now is not paid for.
@@ -215,7 +301,7 @@ impl<S: Store, L: Ledger> Attempt<'_, S, L> {
             self.prepared = Some(prepared);
             return Err(lost);
         }
-        let answer = self.store.complete(self.object, &prepared.upload, &prepared.parts, self.expect).await;
+        let answer = self.complete(&prepared).await;
         match &answer {
             Ok(_) => uploads::over(self.run, self.step, &prepared.upload),
             // A conflict spoils the upload: S3 wants it begun anew, parts and all.
@@ -234,7 +320,7 @@ impl<S: Store, L: Ledger> Attempt<'_, S, L> {
 
     /// Whether the key is still as it was planned. A look that gets no answer decides nothing: the condition will.
     async fn look_before_complete(&self) -> Result<(), PutError> {
-        if self.target.conditional_writes == ConditionalWrites::CheckFirst {
+        if self.guard == Guard::CheckFirst {
             return self.check_first().await;
         }
         let moved = |message: &str| {
@@ -260,7 +346,7 @@ impl<S: Store, L: Ledger> Attempt<'_, S, L> {
         }
     }
 
-    /// Stands in for the condition where the target says so. Not atomic.
+    /// Stands in for the condition where the target or the plan says so. Not atomic.
     async fn check_first(&self) -> Result<(), PutError> {
         let lost = |message: &str| {
             let code = "CheckFirst".to_owned();
@@ -292,15 +378,17 @@ impl<S: Store, L: Ledger> Attempt<'_, S, L> {
 pub(super) enum Sought {
     Ours {
         etag: Option<ETag>,
-        version: VersionId,
+        version: Option<VersionId>,
     },
     /// One has our write id, and is not what was planned.
     Forged(Cause),
     Nothing,
 }
 
-/// Looks for a step's write among the key's versions, from the newest back to the one that the plan saw.
-pub(super) async fn found_in_versions<S: Store>(store: &S, step: &Step, id: &WriteId) -> Sought {
+/// Looks for a step's write among the key's versions, from the newest back to the one that the plan saw. Where it has no
+/// write id it is a delete.
+pub(super) async fn sought<S: Store>(store: &S, step: &Step, id: Option<&WriteId>) -> Sought {
+    let Some(id) = id else { return undo::marker(store, step).await };
     // `null` names whatever was written last without versioning, not one version.
     let planned = step.head.as_ref().and_then(|seen| seen.version.as_ref()).filter(|version| version.0 != "null");
     let Ok(versions) = store.versions(&step.key, VERSIONS_MAX).await else { return Sought::Nothing };
@@ -311,7 +399,7 @@ pub(super) async fn found_in_versions<S: Store>(store: &S, step: &Step, id: &Wri
             && head.write_id.as_deref() == Some(&id.0)
         {
             match forged(step, &head) {
-                None => return Sought::Ours { etag: version.etag.clone(), version: version.id.clone() },
+                None => return Sought::Ours { etag: version.etag.clone(), version: Some(version.id.clone()) },
                 Some(cause) => found = Sought::Forged(cause),
             }
         }
@@ -321,8 +409,11 @@ pub(super) async fn found_in_versions<S: Store>(store: &S, step: &Step, id: &Wri
 
 /// Why an object with our write id is not our write, if it is not: somebody else put it together.
 pub(super) fn forged(step: &Step, head: &Head) -> Option<Cause> {
-    let local = step.local.as_ref()?;
-    let how = head.belies(local.size, &local.checksum?)?;
+    let how = match (&step.earlier, &step.local) {
+        (Some(earlier), _) => head.belies_copy(&earlier.seen)?,
+        (None, Some(local)) => head.belies(local.size, &local.checksum?)?,
+        (None, None) => return None,
+    };
     Some(Cause {
         code: "ChecksumMismatch".to_owned(),
         message: format!(
@@ -335,7 +426,13 @@ pub(super) fn forged(step: &Step, head: &Head) -> Option<Cause> {
 
 /// Fills in a write that happened.
 pub(super) fn tell_done(row: &mut Row, step: &Step, etag: Option<&ETag>, version: Option<&VersionId>, message: &str) {
-    row.outcome = if step.head.is_some() { Outcome::Replaced } else { Outcome::Created };
+    row.outcome = match step.action {
+        Action::Restore => Outcome::Restored,
+        Action::Delete => Outcome::Deleted,
+        Action::Create | Action::Replace | Action::Unchanged | Action::Keep | Action::Refuse | Action::Error => {
+            if step.head.is_some() { Outcome::Replaced } else { Outcome::Created }
+        }
+    };
     row.etag_after = etag.map(ToString::to_string).unwrap_or_default();
     row.version_after = version.map(ToString::to_string).unwrap_or_default();
     message.clone_into(&mut row.message);
@@ -344,7 +441,13 @@ pub(super) fn tell_done(row: &mut Row, step: &Step, etag: Option<&ETag>, version
 fn conclude<S: Store, L: Ledger>(run: &Run<S, L>, row: &mut Row, step: &Step, end: WriteEnd) {
     match end {
         WriteEnd::Done(done) => {
-            let message = if done.settled { "the answer was lost; found by its write id" } else { "" };
+            let message = if !done.settled {
+                ""
+            } else if step.action == Action::Delete {
+                undo::deleted_by(done.version.as_ref())
+            } else {
+                "the answer was lost; found by its write id"
+            };
             tell_done(row, step, done.etag.as_ref(), done.version.as_ref(), message);
             row.http_status = done.http_status;
             row.request_id = done.request_id.unwrap_or_default();
