@@ -63,7 +63,7 @@ async fn read_and_carry_out(
     signal::heed(&cancel, out);
     let reach = Reach::begin(global).await?.limited(limits(&args.writes));
     let base = args.base.unwrap_or_else(|| PathBuf::from(&plan.header.base));
-    let settings = settings(base, &args.writes);
+    let settings = Settings { copy_max_bytes: args.copy_limit, ..settings(base, &args.writes) };
     let watch = out.watch();
     let finished = match reach.connect_all(&plan.header.targets).await {
         Ok(stores) => carry_out(plan, stores, &report, settings, watch, &cancel, out).await,

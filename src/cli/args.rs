@@ -266,6 +266,9 @@ pub struct Apply {
     /// Folder that sources are relative to, instead of the plan's: to apply on another host
     #[arg(long, value_name = "DIR")]
     pub base: Option<PathBuf>,
+    /// What one CopyObject may copy, for a server that takes less than S3's 5GB; in a rollback more is copied in parts
+    #[arg(long, value_name = "SIZE", value_parser = size::parse, default_value = "5GB")]
+    pub copy_limit: u64,
     /// Summary to write when the run ends, however it ends (JSON)
     #[arg(long, value_name = "FILE")]
     pub summary: Option<PathBuf>,

@@ -20,6 +20,10 @@ use crate::store::{Body, Part, PartContent, ProbeKey, Probed, Store};
 const IMPOSSIBLE: &str = "00000000000000000000000000000000-0";
 const LINE: &[u8] = b"noclobber asks what this server does with preconditions. Remove this if it is still here.\n";
 
+/// By which a scratch object is known, and a copy of one. The key says of which run it is.
+const WRITE_ID: &str = "noclobber-probe";
+const COPY_WRITE_ID: &str = "noclobber-probe-copy";
+
 /// Asks one question with a scratch object of its own, and removes that. An object that cannot be removed is an error
 /// that names it.
 pub async fn ask<S: Store>(store: &S, key: &ProbeKey, kind: Kind) -> Result<Probed, LookError> {
@@ -39,16 +43,25 @@ pub struct Scratch<'a, S> {
 }
 
 impl<'a, S: Store> Scratch<'a, S> {
-    /// Stores the scratch object, where nothing is.
+    /// Stores the scratch object, where nothing is. One that an earlier attempt of the same run left serves as well: it
+    /// was killed before it could remove it.
     pub async fn begin(store: &'a S, key: &'a ProbeKey) -> Result<Self, LookError> {
         let scratch = Self { store, key };
         let Err(error) = scratch.put(&Expect::Absent).await else { return Ok(scratch) };
         match &error {
+            PutError::Lost(_) if scratch.is_left_over().await? => return Ok(scratch),
             // What is there is somebody else's, or nothing came of it.
             PutError::Lost(_) | PutError::Refused(..) => {}
             PutError::Unknown(_) | PutError::Mangled(_) => scratch.remove().await?,
         }
         Err(named(key, "storing the scratch object", &error))
+    }
+
+    async fn is_left_over(&self) -> Result<bool, LookError> {
+        Ok(match self.store.head(self.key.key()).await? {
+            Remote::Present(head) => head.write_id.is_some_and(|id| id == WRITE_ID || id == COPY_WRITE_ID),
+            Remote::Absent | Remote::Unseen => false,
+        })
     }
 
     /// Sends one request whose condition does not hold.
@@ -173,7 +186,7 @@ impl<'a, S: Store> Scratch<'a, S> {
             size: source.size,
             properties: Arc::new(source.properties),
             carried: Carried::default(),
-            write_id: WriteId("noclobber-probe-copy".to_owned()),
+            write_id: WriteId(COPY_WRITE_ID.to_owned()),
         };
         self.store.copy(&copy, expect).await.map(|_| ())
     }
@@ -184,7 +197,7 @@ impl<'a, S: Store> Scratch<'a, S> {
             size: LINE.len() as u64,
             checksum,
             properties: Arc::new(Properties::default()),
-            write_id: WriteId("noclobber-probe".to_owned()),
+            write_id: WriteId(WRITE_ID.to_owned()),
         }
     }
 }
@@ -299,6 +312,17 @@ mod tests {
                 assert_eq!(probed == Probed::Honoured, honoured.contains(&kind), "{kind:?}");
                 assert!(store.keys().is_empty(), "{kind:?}");
             }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_scratch_object_that_a_killed_run_left_serves_again_and_is_removed() {
+        let (store, (first, _)) = (Memory::new(), keys());
+        drop(Scratch::begin(&store, &first).await.unwrap());
+        for kind in Kind::ALL {
+            assert_eq!(ask(&store, &first, kind).await, Ok(Probed::Honoured), "{kind:?}");
+            assert!(store.keys().is_empty());
+            drop(Scratch::begin(&store, &first).await.unwrap());
         }
     }
 

@@ -16,7 +16,7 @@ use md5::Digest as _;
 use crate::model::bucket::{Aspect, Configuration};
 use crate::model::digest::{Checksum, ETag, Md5, Sha256};
 use crate::model::entry::{Key, Properties, Sse};
-use crate::model::head::{Encryption, Head, HeldChecksums, HeldSha256, Remote, VersionId};
+use crate::model::head::{Carried, Encryption, Head, HeldChecksums, HeldSha256, Remote, VersionId};
 use crate::model::write::{Cause, Copy, Expect, LookError, Object, PutError, Refusal, Written};
 use crate::store::{
     Access, Body, Buried, CopiedPart, HeldPart, Listed, OpenUpload, Page, Part, PartContent, PartTaken, ProbeKey,
@@ -61,7 +61,12 @@ struct Content {
     /// With its first part, which a HEAD leaves out.
     head: Head,
     tags: BTreeMap<String, String>,
+    /// What no upload of ours sets.
+    carried: Carried,
 }
+
+/// An object on its way in: bytes, head, tags, and what no upload of ours sets.
+type New = (Bytes, Head, BTreeMap<String, String>, Carried);
 
 #[derive(Debug)]
 struct Upload {
@@ -108,17 +113,6 @@ impl Memory {
     #[must_use]
     pub fn that_ignores_conditions_of_a_rollback() -> Self {
         Self { honours_undo: false, ..Self::default() }
-    }
-
-    /// A version expires: nobody gets it back.
-    pub fn expire(&self, key: &Key, version: &VersionId) {
-        let mut bucket = self.lock();
-        if let Some(versions) = bucket.keys.get_mut(key) {
-            versions.retain(|stored| stored.version != *version);
-            if versions.is_empty() {
-                bucket.keys.remove(key);
-            }
-        }
     }
 
     /// From now on HEAD answers 403, or does not any more.
@@ -198,7 +192,7 @@ impl Bucket {
         self.keys.get(key)?.last()?.content.as_ref()
     }
 
-    fn push(&mut self, key: &Key, content: Option<(Bytes, Head, BTreeMap<String, String>)>) -> VersionId {
+    fn push(&mut self, key: &Key, content: Option<New>) -> VersionId {
         self.writes += 1;
         let version = VersionId(format!("v{:06}", self.writes));
         let last_modified = format!(
@@ -208,10 +202,10 @@ impl Bucket {
             self.writes / 60 % 60,
             self.writes % 60
         );
-        let content = content.map(|(bytes, mut head, tags)| {
+        let content = content.map(|(bytes, mut head, tags, carried)| {
             head.version = Some(version.clone());
             head.last_modified = Some(last_modified.clone());
-            Arc::new(Content { bytes, head, tags })
+            Arc::new(Content { bytes, head, tags, carried })
         });
         self.keys.entry(key.clone()).or_default().push(Stored { version: version.clone(), last_modified, content });
         version
@@ -241,7 +235,7 @@ impl Bucket {
             claim: Some(object.checksum.to_string()),
             write_id: Some(object.write_id.to_string()),
         };
-        let version = self.push(&object.key, Some((bytes, head, tags)));
+        let version = self.push(&object.key, Some((bytes, head, tags, Carried::default())));
         Written { etag: Some(etag), version: Some(version), request_id: None, http_status: 200 }
     }
 }

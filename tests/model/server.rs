@@ -88,7 +88,7 @@ impl<C: Client> World<C> {
             })))),
             Reply::Found(Some(at)) => Answer::Search(Found::Ours {
                 etag: Some(etag(at)),
-                version: VersionId(if self.bounds.is_versioned { at.to_string() } else { "null".to_owned() }),
+                version: Some(VersionId(if self.bounds.is_versioned { at.to_string() } else { "null".to_owned() })),
             }),
             Reply::Found(None) => Answer::Search(Found::Nothing),
         }

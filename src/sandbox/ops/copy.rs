@@ -51,7 +51,7 @@ pub(super) async fn copy(service: &Service, req: S3Request<CopyObjectInput>) -> 
         let mut kept = source.properties.clone();
         // These are never copied: they are the destination's own.
         (kept.sse, kept.kms_key, kept.bucket_key) = (given.sse, given.kms_key, given.bucket_key);
-        kept.storage_class = given.storage_class;
+        (kept.storage_class, kept.redirect) = (given.storage_class, given.redirect);
         kept
     };
     let directive = input.tagging_directive.as_ref().map(TaggingDirective::as_str);

@@ -12,6 +12,7 @@ macro_rules! ensure {
 }
 
 mod looks;
+mod rollback;
 mod uploads;
 
 use std::fmt;
@@ -39,6 +40,12 @@ pub struct Quirks {
     pub ignores_complete_if_match: bool,
     /// CompleteMultipartUpload overwrites whatever `If-None-Match` says.
     pub ignores_complete_if_none_match: bool,
+    /// CopyObject overwrites whatever the condition says.
+    pub ignores_copy_conditions: bool,
+    /// CopyObject and UploadPartCopy copy whatever the source's ETag is.
+    pub ignores_copy_source_conditions: bool,
+    /// DeleteObject deletes whatever the condition says.
+    pub ignores_delete_if_match: bool,
     /// Racing Completes of one key can all win.
     pub racing_completes_all_win: bool,
     /// Parts are stored whatever their checksum says.
@@ -51,6 +58,10 @@ pub struct Quirks {
     pub hides_first_parts: bool,
     /// Tags sent with a PUT are lost.
     pub loses_tags: bool,
+    /// Tags sent with a CreateMultipartUpload are lost.
+    pub loses_tags_of_uploads: bool,
+    /// HEAD does not tell where a website redirects to.
+    pub loses_redirects: bool,
     /// HEAD does not tell these properties.
     pub loses_properties: &'static [&'static str],
     /// ListParts does not tell the parts' SHA-256.
@@ -121,6 +132,15 @@ pub async fn contract<S: Store + Clone>(store: &S, prefix: &str, quirks: &Quirks
         a_part_from_disk_is_taken_only_as_it_was_hashed,
         open_uploads_are_listed_by_prefix_and_no_others,
         the_probes_tell_whether_conditions_are_honoured,
+        a_copy_brings_an_earlier_version_back_with_all_that_it_had,
+        a_copy_over_a_changed_object_is_lost_and_leaves_it_intact,
+        a_copy_where_nothing_is_takes_its_place_and_a_second_is_lost,
+        a_copy_of_another_version_than_was_seen_stores_nothing,
+        a_copy_in_parts_brings_back_the_same,
+        a_part_of_another_version_than_was_seen_is_not_copied,
+        a_delete_hides_what_was_seen_and_keeps_it,
+        a_delete_of_another_object_or_of_none_is_lost_and_changes_nothing,
+        a_buried_version_is_told_apart_from_a_marker_and_from_none,
     );
     breaches
 }
@@ -453,6 +473,8 @@ mod tests {
             "of_racing_creates_one_wins",
             "a_lost_complete_leaves_the_object_intact",
             "the_probes_tell_whether_conditions_are_honoured",
+            "a_copy_over_a_changed_object_is_lost_and_leaves_it_intact",
+            "a_delete_of_another_object_or_of_none_is_lost_and_changes_nothing",
         ] {
             assert!(breaches.iter().any(|breach| breach.behaviour == behaviour), "{behaviour} was not found out");
         }
@@ -460,6 +482,8 @@ mod tests {
             ignores_put_conditions: true,
             ignores_complete_if_match: true,
             ignores_complete_if_none_match: true,
+            ignores_copy_conditions: true,
+            ignores_delete_if_match: true,
             ..Quirks::default()
         };
         assert_eq!(contract(&Memory::that_ignores_conditions(), "a/", &known).await, []);

@@ -21,6 +21,17 @@ pub(super) struct Copying {
 }
 
 impl Memory {
+    /// A version expires: nobody gets it back.
+    pub fn expire(&self, key: &Key, version: &VersionId) {
+        let mut bucket = self.lock();
+        if let Some(versions) = bucket.keys.get_mut(key) {
+            versions.retain(|stored| stored.version != *version);
+            if versions.is_empty() {
+                bucket.keys.remove(key);
+            }
+        }
+    }
+
     fn condition_of_undo(&self, bucket: &Bucket, key: &Key, expect: &Expect) -> Result<(), PutError> {
         if self.honours_undo { self.condition(bucket, key, expect) } else { Ok(()) }
     }
@@ -37,7 +48,7 @@ impl Memory {
             Some(Some(content)) => {
                 let mut head = Head { first_part: None, ..content.head.clone() };
                 head.properties.tags.clone_from(&content.tags);
-                let carried = Carried { claim: head.claim.take(), ..Carried::default() };
+                let carried = Carried { claim: head.claim.take(), ..content.carried.clone() };
                 Buried::There { head: Box::new(head), carried }
             }
         }
@@ -156,6 +167,7 @@ fn store_copy(bucket: &mut Bucket, copy: &Copy, bytes: Bytes, etag: ETag, first_
         claim: copy.carried.claim.clone(),
         write_id: Some(copy.write_id.to_string()),
     };
-    let version = bucket.push(&copy.key, Some((bytes, head, tags)));
+    let carried = Carried { claim: None, ..copy.carried.clone() };
+    let version = bucket.push(&copy.key, Some((bytes, head, tags, carried)));
     Written { etag: Some(etag), version: Some(version), request_id: None, http_status: 200 }
 }

@@ -8,7 +8,7 @@ use md5::Digest as _;
 use super::{Memory, md5_of};
 use crate::model::digest::{ETag, Md5};
 use crate::model::entry::{Key, Properties};
-use crate::model::head::{Encryption, Head, HeldChecksums, VersionId};
+use crate::model::head::{Carried, Encryption, Head, HeldChecksums, VersionId};
 
 impl Memory {
     /// Somebody else writes, without any precondition and without a write id.
@@ -47,7 +47,7 @@ impl Memory {
             claim: None,
             write_id: None,
         };
-        self.lock().push(key, Some((bytes, head, BTreeMap::new())));
+        self.lock().push(key, Some((bytes, head, BTreeMap::new(), Carried::default())));
     }
 
     /// Somebody else deletes: a delete marker becomes current.
