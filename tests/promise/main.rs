@@ -7,6 +7,9 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stderr)]
 
 mod dying;
+#[path = "../support/rollback.rs"]
+mod made;
+mod rollback;
 mod world;
 
 use noclobber::model::row::{Outcome, Row};

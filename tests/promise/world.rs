@@ -146,7 +146,7 @@ impl World {
         pinned.checksum = Some(Checksum::Composite { digest, parts: count, part_bytes });
     }
 
-    fn target() -> Target {
+    pub fn target() -> Target {
         Target {
             name: "default".into(),
             bucket: "b".into(),

@@ -62,6 +62,10 @@ pub struct Quirks {
     pub loses_tags_of_uploads: bool,
     /// HEAD does not tell where a website redirects to.
     pub loses_redirects: bool,
+    /// The ETag of a copied part is not the MD5 of its bytes.
+    pub names_copied_parts_otherwise: bool,
+    /// HEAD of a delete marker's id says that there is no such version.
+    pub hides_markers: bool,
     /// HEAD does not tell these properties.
     pub loses_properties: &'static [&'static str],
     /// ListParts does not tell the parts' SHA-256.

@@ -162,7 +162,9 @@ impl<S: Store + Clone> Case<'_, S> {
             self.absent("k").await?;
         }
         let written = self.store.copy(&copy, &Expect::Absent).await.map_err(|error| format!("{error:?}"))?;
-        self.is_back("k", &copy, &written, marker.as_ref()).await?;
+        // Listings give markers and versions apart, and times only to the second: the marker's place is not known.
+        self.is_back("k", &copy, &written, None).await?;
+        ensure!(self.past("k").await?.iter().any(|past| Some(&past.id) == marker.as_ref()), "the marker is gone");
         if !self.quirks.ignores_copy_conditions {
             let answer = self.store.copy(&copy, &Expect::Absent).await;
             ensure!(matches!(answer, Err(PutError::Lost(_))), "again: answered {answer:?}");
@@ -229,7 +231,8 @@ impl<S: Store + Clone> Case<'_, S> {
             md5s.update(md5::Md5::digest(part));
         }
         let etag = ETag::new(&format!("{}-2", Md5(md5s.finalize().into())));
-        ensure!(written.etag.as_ref() == Some(&etag), "the bytes are others: {:?}, not {etag}", written.etag);
+        let is_known = !self.quirks.names_copied_parts_otherwise;
+        ensure!(!is_known || written.etag.as_ref() == Some(&etag), "not {etag}, the bytes are others: {written:?}");
         Ok(())
     }
 
@@ -289,7 +292,8 @@ impl<S: Store + Clone> Case<'_, S> {
         let (copy, over) = self.buried_under("k", b"what was there").await?;
         let marker = self.store.delete(&copy.key, &over.etag).await.map_err(|error| format!("{error:?}"))?.version;
         let told = self.store.buried(&copy.key, &marker.ok_or("no marker's id")?).await;
-        ensure!(told == Ok(Buried::DeleteMarker), "a marker is told as {told:?}");
+        let wanted = if self.quirks.hides_markers { Buried::Gone } else { Buried::DeleteMarker };
+        ensure!(told == Ok(wanted), "a marker is told as {told:?}");
         let theirs = self.given("other", b"theirs", "them-1").await?.version.ok_or("no version id")?;
         let told = self.store.buried(&copy.key, &theirs).await;
         ensure!(told == Ok(Buried::Gone), "none is told as {told:?}");
