@@ -79,6 +79,8 @@ pub enum Kind {
     BadDigest,
     /// A CompleteMultipartUpload is done, but its answer names a checksum that its parts do not make.
     OtherChecksum,
+    /// A CopyObject copies all but the last byte.
+    CopiedShort,
     /// 404 NoSuchUpload, though the request was done.
     NoSuchUploadAfterCommit,
     /// Another writer writes this text to the same key, just before this request is decided.
@@ -230,6 +232,7 @@ impl Kind {
             | Self::KmsEtag
             | Self::ChecksumsIgnored
             | Self::OtherChecksum
+            | Self::CopiedShort
             | Self::NoSuchUploadAfterCommit
             | Self::AnotherWriter { .. } => return None,
         };
@@ -257,6 +260,7 @@ impl Kind {
             | Self::ChecksumsIgnored
             | Self::BadDigest
             | Self::OtherChecksum
+            | Self::CopiedShort
             | Self::ExpiredToken
             | Self::PermanentRedirect
             | Self::RequestTimeout

@@ -183,7 +183,7 @@ impl World {
                     3 => drop(self.earlier[at].clone().map(|bytes| self.memory.stranger_put(&step.key, bytes))),
                     4 => {
                         let earlier = step.earlier.as_ref().and_then(|earlier| earlier.seen.version.as_ref());
-                        drop(earlier.map(|version| self.memory.expire(&step.key, version)));
+                        earlier.into_iter().for_each(|version| self.memory.expire(&step.key, version));
                     }
                     _ => drop(self.memory.stranger_put(&step.key, format!("strike {strike}"))),
                 }
