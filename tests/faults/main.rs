@@ -13,6 +13,7 @@ mod create;
 mod dying;
 mod multipart;
 mod replace;
+mod rollback;
 mod seeded;
 mod server;
 mod stages;

@@ -11,6 +11,7 @@ mod messages;
 mod properties;
 mod racing;
 mod resuming;
+mod rollback;
 mod striking;
 #[path = "../support/mod.rs"]
 mod support;

@@ -6,6 +6,7 @@
 // Each test binary takes its own part, and a helper of a test may fail like a test.
 #![allow(dead_code, clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stderr)]
 
+pub mod rollback;
 pub mod scene;
 
 use std::path::Path;

@@ -212,15 +212,14 @@ impl Scene {
             .filter(|past| past.write_id.as_ref().is_some_and(|id| *id == row.write_id || row.write_id.is_empty()))
             .collect();
         match row.outcome {
-            Outcome::Created | Outcome::Replaced => {
+            Outcome::Created | Outcome::Replaced | Outcome::Restored => {
                 let [past] = ours.as_slice() else { panic!("{} versions\n{}", ours.len(), case()) };
                 assert_eq!(past.write_id.as_deref(), Some(&*row.write_id), "{}", case());
                 assert_eq!(past.etag.trim_matches('"'), row.etag_after, "{}", case());
                 assert_eq!(past.version.as_deref().unwrap_or_default(), row.version_after, "{}", case());
                 assert!(past.bytes == planned, "other bytes than were planned\n{}", case());
             }
-            Outcome::Restored
-            | Outcome::Deleted
+            Outcome::Deleted
             | Outcome::Unchanged
             | Outcome::Kept
             | Outcome::Refused

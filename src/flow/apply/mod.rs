@@ -355,7 +355,7 @@ async fn walk<S: Store, L: Ledger>(run: &Arc<Run<S, L>>, plan: &Plan) -> Result<
     }
 
     let writes: Vec<&Step> = plan.steps.iter().filter(|step| step.action.writes() && run.is_open(step)).collect();
-    let in_doubt = preflight(run, plan, &writes).await?;
+    let in_doubt = Box::pin(preflight(run, plan, &writes)).await?;
     if run.settings.settle_only {
         return Err(halt(End::Finished, "the run was killed before it, and not taken up again"));
     }
@@ -366,7 +366,7 @@ async fn walk<S: Store, L: Ledger>(run: &Arc<Run<S, L>>, plan: &Plan) -> Result<
     }
     let bytes = writes.iter().filter_map(|step| step.local.as_ref()).map(|local| local.size).sum();
     run.watch.tell(Event::Begin { phase: Phase::Uploading, files: writes.len() as u64, bytes });
-    let done = match probe::probe(run, &writes).await {
+    let done = match Box::pin(probe::probe(run, &writes)).await {
         Ok(()) => stages(run, plan, &in_doubt).await,
         Err(halt) => Err(halt),
     };

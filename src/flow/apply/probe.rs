@@ -93,9 +93,9 @@ pub(super) async fn probe<S: Store, L: Ledger>(run: &Arc<Run<S, L>>, writes: &[&
             let probed = match request {
                 Request::Put => patiently(run, || store.probe_put(&key)).await,
                 Request::Complete => patiently(run, || store.probe_complete(&key)).await,
-                Request::CopyOver => patiently(run, || ask(&**store, &key, Kind::CopyIfMatch)).await,
-                Request::CopyAnew => patiently(run, || ask(&**store, &key, Kind::CopyIfNoneMatch)).await,
-                Request::Delete => patiently(run, || ask(&**store, &key, Kind::DeleteIfMatch)).await,
+                Request::CopyOver => patiently(run, || Box::pin(ask(&**store, &key, Kind::CopyIfMatch))).await,
+                Request::CopyAnew => patiently(run, || Box::pin(ask(&**store, &key, Kind::CopyIfNoneMatch))).await,
+                Request::Delete => patiently(run, || Box::pin(ask(&**store, &key, Kind::DeleteIfMatch))).await,
             };
             judge(run, name, &**store, &key, request, probed).await?;
         }

@@ -232,8 +232,8 @@ impl<S: Store, L: Ledger> Attempt<'_, S, L> {
         match self.act {
             Act::Upload(_) if self.act.is_in_parts(self.run) => self.in_parts().await,
             Act::Upload(object) => self.put(object).await,
-            Act::Copy(copy) => self.copy(copy).await,
-            Act::Delete(seen) => self.store.delete(&self.step.key, &seen.etag).await,
+            Act::Copy(copy) => Box::pin(self.copy(copy)).await,
+            Act::Delete(seen) => Box::pin(self.store.delete(&self.step.key, &seen.etag)).await,
         }
     }
 

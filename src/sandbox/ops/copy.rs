@@ -147,6 +147,7 @@ pub(super) async fn copy_part(
         fill_sum!(result, &sum);
     }
     let part = Part { piece: Piece { blob: blob.number, size, sum }, md5, at };
+    service.strike(&passage, &input.bucket, &input.key)?;
     put_part(service, input.bucket, &input.key, input.upload_id, number, part)?;
     blob.keep();
     Ok(S3Response::new(UploadPartCopyOutput {
