@@ -122,9 +122,14 @@ impl Stage {
 async fn staged(server: &Server) -> Stage {
     let mut stage = Stage::new(server).await;
     stage.replaced("over", b"earlier", true).await;
-    stage.replaced("anew", b"earlier", false).await;
+    stage.replaced("anew", b"earlier", tells_no_hidden_tags(server)).await;
     stage.created("created").await;
     stage
+}
+
+/// GetObjectTagging of a version under a delete marker says that there is no such key.
+fn tells_no_hidden_tags(server: &Server) -> bool {
+    server.name == "ministack"
 }
 
 const APPLY: [&str; 4] = ["apply", "undo.jsonl", "--report", "r.csv"];
@@ -216,7 +221,8 @@ async fn a_rollback_that_is_killed_is_finished_by_the_same_command() {
         for signal in [Signal::KILL, Signal::INT] {
             let mut stage = Stage::new(&server).await;
             for n in 0..30 {
-                stage.replaced(&format!("{n:02}-replaced"), b"earlier", n % 2 == 0).await;
+                let is_there = n % 2 == 0 || tells_no_hidden_tags(&server);
+                stage.replaced(&format!("{n:02}-replaced"), b"earlier", is_there).await;
                 stage.created(&format!("{n:02}-created")).await;
             }
             stage.plans(guard);
