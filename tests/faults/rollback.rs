@@ -331,7 +331,9 @@ fn large() -> Vec<u8> {
 async fn in_parts(undo: Undo, fault: Option<Fault>, settings: impl FnOnce(Settings) -> Settings) -> (World, Run) {
     let (mut world, large) = (World::new().await, large());
     let plan = plan(&world, &[undo], &large).await;
-    fault.into_iter().for_each(|fault| world.fault(fault.key(undo.key())));
+    if let Some(fault) = fault {
+        world.fault(fault.key(undo.key()));
+    }
     let settings = settings(Settings { copy_max_bytes: 5 << 20, concurrency: 2, ..world.settings() });
     let run = world.apply_with(&plan, settings).await;
     hold(&world, &plan, &run, &large).await;

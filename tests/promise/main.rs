@@ -5,6 +5,8 @@
 //! they wait for it most of the time.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stderr)]
+// A test awaits its whole world in one place.
+#![allow(clippy::large_futures)]
 
 mod dying;
 #[path = "../support/rollback.rs"]

@@ -70,28 +70,30 @@ impl World {
                         memory.stranger_delete(&named);
                     }
                     steps.push(made::delete(&key, &by_run(&memory, &key, Expect::Absent).await));
-                    (planned.push(memory.content(&named)), earlier.push(None));
+                    planned.push(memory.content(&named));
+                    earlier.push(None);
                 }
                 which => {
-                    let (first, rest) = early.as_bytes().split_at(early.len() / 2);
+                    let (part, rest) = early.as_bytes().split_at(early.len() / 2);
                     match dice.below(2) {
-                        0 => memory.stranger_put_parts(&named, &[first, rest]),
+                        0 => memory.stranger_put_parts(&named, &[part, rest]),
                         _ => drop(memory.stranger_put(&named, early.clone())),
                     }
-                    let seen = head(&memory, &key).await;
+                    let first = head(&memory, &key).await;
                     let Ok(Buried::There { head, carried }) =
-                        memory.buried(&named, seen.version.as_ref().unwrap()).await
+                        memory.buried(&named, first.version.as_ref().unwrap()).await
                     else {
                         panic!("it is not there");
                     };
                     let now = if which == 1 {
-                        Some(by_run(&memory, &key, Expect::Unchanged(seen.etag)).await)
+                        Some(by_run(&memory, &key, Expect::Unchanged(first.etag)).await)
                     } else {
                         memory.stranger_delete(&named);
                         None
                     };
                     steps.push(made::restore(&key, now.as_ref(), &head, carried));
-                    (planned.push(memory.content(&named)), earlier.push(Some(early.into())));
+                    planned.push(memory.content(&named));
+                    earlier.push(Some(early.into()));
                 }
             }
         }
@@ -183,7 +185,9 @@ impl World {
                     3 => drop(self.earlier[at].clone().map(|bytes| self.memory.stranger_put(&step.key, bytes))),
                     4 => {
                         let earlier = step.earlier.as_ref().and_then(|earlier| earlier.seen.version.as_ref());
-                        earlier.into_iter().for_each(|version| self.memory.expire(&step.key, version));
+                        if let Some(version) = earlier {
+                            self.memory.expire(&step.key, version);
+                        }
                     }
                     _ => drop(self.memory.stranger_put(&step.key, format!("strike {strike}"))),
                 }
@@ -276,15 +280,15 @@ impl World {
                 | Outcome::Refused
                 | Outcome::SourceChanged => panic!("no outcome of a rollback\n{}", case()),
             }
-            self.holds_what_was_there(step, &history);
+            holds_what_was_there(step, &history);
         }
     }
+}
 
-    fn holds_what_was_there(&self, step: &Step, history: &[Past]) {
-        let planned = step.head.as_ref().and_then(|seen| seen.version.as_ref());
-        let is_kept = |id: &VersionId| history.iter().any(|past| past.version == *id);
-        assert!(planned.is_none_or(is_kept), "the planned version is gone: {history:#?}");
-    }
+fn holds_what_was_there(step: &Step, history: &[Past]) {
+    let planned = step.head.as_ref().and_then(|seen| seen.version.as_ref());
+    let is_kept = |id: &VersionId| history.iter().any(|past| past.version == *id);
+    assert!(planned.is_none_or(is_kept), "the planned version is gone: {history:#?}");
 }
 
 fn is_by(past: &Past, row: &Row) -> bool {

@@ -162,13 +162,11 @@ async fn copy_all<S: Store, L: Ledger>(
             Some(Err(error)) => failure = failure.or(Some(error)),
         }
     }
-    match failure {
-        Some(error) => Err(error),
-        None => {
-            copied.sort_unstable_by_key(|part: &CopiedPart| part.number);
-            Ok(copied)
-        }
+    if let Some(error) = failure {
+        return Err(error);
     }
+    copied.sort_unstable_by_key(|part: &CopiedPart| part.number);
+    Ok(copied)
 }
 
 /// Copies one part. It may be copied again without a thought: it is no object, and the same number replaces it.
@@ -283,6 +281,7 @@ mod tests {
         let version = |(id, etag): &(&str, Option<&str>)| Version {
             id: VersionId((*id).into()),
             etag: etag.map(ETag::new),
+            size: None,
             is_latest: false,
             last_modified: None,
         };
