@@ -328,6 +328,10 @@ fn claim(run: u32, row: &Row, began: Option<i64>) -> Option<Claim> {
             (object(row, &row.etag_after, &row.version_after, true), since, until)
         }
         Outcome::Deleted => (Wanted::Nothing { was: version(&row.version_before) }, since, until),
+        // A rollback found nothing there that was to be undone.
+        Outcome::Unchanged if row.etag_before.is_empty() && row.version_before.is_empty() => {
+            (Wanted::Nothing { was: None }, None, began)
+        }
         Outcome::Unchanged => (object(row, &row.etag_before, &row.version_before, false), None, began),
         Outcome::Kept
         | Outcome::Refused

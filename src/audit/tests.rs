@@ -142,6 +142,11 @@ fn a_listing_is_believed_only_within_the_rows_own_time() {
     assert!(!glance(&named, Some(Glimpse { modified: Some(0), ..good })));
     let nothing = Claim { wanted: Wanted::Nothing { was: None }, ..claim };
     assert!(glance(&nothing, None) && !glance(&nothing, Some(good)));
+    // Nothing was there that a rollback had to undo.
+    let undone =
+        Row { etag_before: String::new(), version_before: String::new(), ..row(FIRST, 1, Outcome::Unchanged, "", "") };
+    let undone = claim_of(&undone);
+    assert!(glance(&undone, None) && !glance(&undone, Some(good)));
 }
 
 #[test]

@@ -12,6 +12,7 @@ mod properties;
 mod racing;
 mod resuming;
 mod rollback;
+mod round_trip;
 mod striking;
 #[path = "../support/mod.rs"]
 mod support;
