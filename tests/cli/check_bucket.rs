@@ -292,3 +292,41 @@ async fn replaces_are_refused_on_a_bucket_that_would_not_keep_them_until_it_does
     suspend(&stranger).await;
     is_refused("versioning is suspended");
 }
+
+#[test]
+fn scratch_objects_tell_what_the_server_does() {
+    let mut session = Session::new();
+    let probe = "bucket check s3://a-bucket/reports/ --sandbox s --probe scratch/";
+    let page = json(&session.output(&format!("{probe} --json")));
+    for request in ["put", "complete", "copy", "delete"] {
+        assert_eq!(level(&page, &format!("probe-{request}")), "ok", "{page}");
+    }
+    for fact in ["etag", "checksum-verified", "checksum-returned", "composite-returned"] {
+        assert_eq!(level(&page, &format!("probe-{fact}")), "ok", "{page}");
+    }
+    for (operation, name, expected, exit) in [
+        ("PutObject", "probe-put", "problem", 5),
+        ("CompleteMultipartUpload", "probe-complete", "problem", 5),
+        ("CopyObject", "probe-copy", "warning", 0),
+        ("DeleteObject", "probe-delete", "warning", 0),
+    ] {
+        session.write("faults.json", &format!(r#"[{{"operation": "{operation}", "kind": "conditions-ignored"}}]"#));
+        let output = session.output(&format!("{probe} --json --sandbox-faults faults.json"));
+        assert_eq!(level(&json(&output), name), expected, "{operation}");
+        assert_eq!(output.status.code(), Some(exit), "{operation}");
+    }
+    // Nobody may store there: then nothing is known, and nothing is ok.
+    session.write("faults.json", r#"[{"operation": "PutObject", "kind": "forbidden"}]"#);
+    let output = session.output(&format!("{probe} --json --sandbox-faults faults.json"));
+    assert_eq!((level(&json(&output), "probe"), output.status.code()), ("not-allowed", Some(5)));
+    // And what cannot be removed is named.
+    session.write("faults.json", r#"[{"operation": "DeleteObject", "kind": "forbidden"}]"#);
+    let output = session.output(&format!("{probe} --json --sandbox-faults faults.json"));
+    let page = json(&output);
+    assert_eq!((level(&page, "probe-left"), output.status.code()), ("problem", Some(5)), "{page}");
+    let left = page["findings"].as_array().unwrap().iter().find(|finding| finding["name"] == "probe-left").unwrap();
+    assert!(left["found"].as_str().unwrap().contains("scratch/.noclobber-probe-"), "{left}");
+    session.write("faults.json", r#"[{"operation": "CopyObject", "kind": "conditions-ignored"}]"#);
+    session.run(&format!("{probe} --sandbox-faults faults.json"));
+    insta::assert_snapshot!(session.told());
+}
