@@ -170,8 +170,8 @@ async fn moto_keeps_what_it_is_told_and_every_finding_sees_it() {
     assert_eq!(level(&page, "public-access-block"), "cannot-tell");
 
     // What the fix says is what S3's own request takes, and it helps.
-    let documents = page["findings"].as_array().unwrap().iter().map(|finding| &finding["fix"]["document"]["text"]);
-    let document: Value = serde_json::from_str(documents.filter_map(Value::as_str).next().unwrap()).unwrap();
+    let mut documents = page["findings"].as_array().unwrap().iter().map(|finding| &finding["fix"]["document"]["text"]);
+    let document: Value = serde_json::from_str(documents.find_map(Value::as_str).unwrap()).unwrap();
     assert_eq!(document["Rules"][0]["NoncurrentVersionExpiration"]["NoncurrentDays"], 30, "{document}");
     assert_eq!(document["Rules"][0]["ID"], "old versions");
     rule(&stranger, "reports/", 30).await;
@@ -247,8 +247,8 @@ fn a_requirement_is_asked_once_and_only_for_what_it_needs() {
     let asked = |manifest: &str| {
         let output = session.output(&format!("plan {manifest} --date 2026-01-31 --sandbox s --json"));
         let said = String::from_utf8(output.stdout).unwrap();
-        let plan = said.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
-        let plan = plan.filter(|event| event["event"] == "plan").last().unwrap();
+        let mut plan = said.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+        let plan = plan.rfind(|event| event["event"] == "plan").unwrap();
         plan["requests"].as_u64().unwrap()
     };
     assert_eq!(asked("strict.yaml"), asked("m.yaml") + 2);
@@ -268,8 +268,8 @@ async fn replaces_are_refused_on_a_bucket_that_would_not_keep_them_until_it_does
         let mut command = server.noclobber(session.folder.path());
         let output = command.args(["plan", "strict.yaml", "--date", "2026-01-31", "--json"]).output().unwrap();
         let said = String::from_utf8(output.stdout.clone()).unwrap();
-        let events = said.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
-        let event = events.filter(|event| event["event"] == "plan").last();
+        let mut events = said.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+        let event = events.rfind(|event| event["event"] == "plan");
         let event = event.unwrap_or_else(|| panic!("{output:?}"));
         let refusals: Vec<String> =
             event["refusals"].as_array().unwrap().iter().map(|text| text.as_str().unwrap().to_owned()).collect();
