@@ -9,13 +9,13 @@ use std::sync::{Arc, Mutex};
 use bytes::Bytes;
 use noclobber::model::bucket::{Aspect, Configuration, Lifecycle, Owner, Told};
 use noclobber::model::digest::{Checksum, ETag, Sha256};
-use noclobber::model::entry::Key;
-use noclobber::model::head::{Remote, VersionId};
+use noclobber::model::entry::{Key, Properties};
+use noclobber::model::head::{Carried, Remote, VersionId};
 use noclobber::model::target::{Addressing, ConditionalWrites, Target};
-use noclobber::model::write::{Expect, Object, PutError, Refusal, Written};
+use noclobber::model::write::{Copy, Expect, Object, PutError, Refusal, WriteId, Written};
 use noclobber::store::contract::object;
 use noclobber::store::s3::{ConnectError, Keys, S3};
-use noclobber::store::{Access, Body, Part, PartContent, PartTaken, ProbeKey, Probed, Store, UploadId};
+use noclobber::store::{Access, Body, Buried, Part, PartContent, PartTaken, ProbeKey, Probed, Store, UploadId};
 use sha2::Digest as _;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
@@ -622,5 +622,99 @@ async fn what_every_look_would_meet_is_no_configuration() {
         let wire = Wire::start([error(status, code)]).await;
         let stopped = wire.store().await.bucket(&[Aspect::Policy]).await.unwrap_err();
         assert!(stopped.stop && stopped.cause.code == code, "{stopped:?}");
+    }
+}
+
+fn copy(key: &str) -> Copy {
+    let properties = Properties {
+        content_type: Some("text/csv".into()),
+        metadata: [("team".to_owned(), "finance".to_owned())].into(),
+        ..Properties::default()
+    };
+    Copy {
+        key: Key::new(key),
+        version: VersionId("v/1".into()),
+        etag: ETag::new("old"),
+        size: 3,
+        properties: Arc::new(properties),
+        carried: Carried { claim: Some("sha256:00".into()), expires: Some("0".into()), ..Carried::default() },
+        write_id: WriteId("run-7".into()),
+    }
+}
+
+const COPIED: &str = "<CopyObjectResult><ETag>\"new\"</ETag></CopyObjectResult>";
+
+#[tokio::test]
+async fn a_copy_carries_a_condition_for_each_side_and_all_that_the_version_had() {
+    let wire = Wire::start([say(200, "x-amz-version-id: v2\r\n", COPIED)]).await;
+    let written = wire.store().await.copy(&copy("a b/c+d?versionId=x%ü.csv"), &unchanged()).await.unwrap();
+    assert_eq!((written.etag, written.version), (Some(ETag::new("new")), Some(VersionId("v2".into()))));
+    let seen = wire.seen.lock().unwrap().clone();
+    let [request] = &seen[..] else { panic!("{seen:?}") };
+    for (header, expected) in [
+        ("x-amz-copy-source", "bkt/a%20b/c%2Bd%3FversionId%3Dx%25%C3%BC.csv?versionId=v%2F1"),
+        ("x-amz-copy-source-if-match", "\"old\""),
+        ("if-match", "\"abc\""),
+        ("x-amz-metadata-directive", "REPLACE"),
+        ("x-amz-tagging-directive", "COPY"),
+        ("content-type", "text/csv"),
+        // Not a date, and as it stood there.
+        ("expires", "0"),
+        ("x-amz-meta-team", "finance"),
+        ("x-amz-meta-noclobber-sha256", "sha256:00"),
+        ("x-amz-meta-noclobber-write-id", "run-7"),
+    ] {
+        assert_eq!(request.header(header), Some(expected), "{header}: {request:?}");
+    }
+    assert_eq!(request.header("if-none-match"), None);
+}
+
+#[tokio::test]
+async fn a_copy_or_a_delete_is_sent_once_and_its_answers_mean_what_they_say() {
+    let inside = |code: &str| say(200, "", &format!("<Error><Code>{code}</Code><Message>No</Message></Error>"));
+    for (answer, expected) in [
+        (error(412, "PreconditionFailed"), "lost"),
+        (error(404, "NoSuchKey"), "lost"),
+        (error(404, "NoSuchVersion"), "failed"),
+        (error(403, "InvalidObjectState"), "failed"),
+        (error(409, "ConditionalRequestConflict"), "conflict"),
+        (error(503, "SlowDown"), "throttled"),
+        (error(500, "InternalError"), "unknown"),
+        (inside("InternalError"), "unknown"),
+        (inside("PreconditionFailed"), "lost"),
+        (say(200, "", "<CopyObjectResult></CopyObjectResult>"), "unknown"),
+        (Say::Close, "unknown"),
+    ] {
+        let wire = Wire::start([answer]).await;
+        let told = match wire.store().await.copy(&copy("k"), &unchanged()).await {
+            Ok(_) => "yes",
+            Err(PutError::Lost(_)) => "lost",
+            Err(PutError::Refused(Refusal::Conflict, _)) => "conflict",
+            Err(PutError::Refused(Refusal::Throttled, _)) => "throttled",
+            Err(PutError::Refused(..)) => "failed",
+            Err(PutError::Unknown(_) | PutError::Mangled(_)) => "unknown",
+        };
+        assert_eq!(told, expected);
+        assert_eq!(wire.seen.lock().unwrap().len(), 1, "{expected}");
+    }
+    for (answer, is_lost) in [(error(412, "PreconditionFailed"), true), (error(404, ""), true), (Say::Close, false)] {
+        let wire = Wire::start([answer]).await;
+        let told = wire.store().await.delete(&Key::new("k"), &ETag::new("abc")).await;
+        assert_eq!(matches!(told, Err(PutError::Lost(_))), is_lost, "{told:?}");
+        assert_eq!(matches!(told, Err(PutError::Unknown(_))), !is_lost, "{told:?}");
+        let seen = wire.seen.lock().unwrap().clone();
+        let [request] = &seen[..] else { panic!("{seen:?}") };
+        assert_eq!(request.header("if-match"), Some("\"abc\""));
+        assert!(request.line.starts_with("DELETE /bkt/k?x-id=DeleteObject") && !request.line.contains("versionId"));
+    }
+}
+
+#[tokio::test]
+async fn a_version_is_called_gone_by_a_404_alone() {
+    for (answer, gone) in [(say(404, "", ""), true), (say(400, "", ""), false), (say(500, "", ""), false)] {
+        let wire = Wire::start([answer]).await;
+        let told = wire.store().await.buried(&Key::new("k"), &VersionId("v1".into())).await;
+        assert_eq!(told == Ok(Buried::Gone), gone, "{told:?}");
+        assert_eq!(told.is_err(), !gone, "{told:?}");
     }
 }

@@ -73,8 +73,17 @@ impl S3 {
             Err(Answer::Said { status: 405, .. }) => return Ok(Buried::DeleteMarker),
             Err(Answer::Said { status: 403, .. }) => return Ok(Buried::Unseen),
             Err(Answer::Said { status: 404, code, .. }) if code != "NoSuchBucket" => return Ok(Buried::Gone),
-            // A version id that this server cannot have given.
-            Err(Answer::Said { status: 400, .. }) => return Ok(Buried::Gone),
+            // A HEAD's 400 has no body that says why.
+            Err(Answer::Said { status: 400, code, request_id, .. }) => {
+                let message =
+                    "HEAD of the version was answered with 400: it is encrypted with a customer's key (SSE-C), \
+                               or its id is none of this server's"
+                        .to_owned();
+                return Err(LookError {
+                    cause: Cause { http_status: Some(400), code, message, request_id },
+                    stop: false,
+                });
+            }
             Err(answer) => return Err(classify::look_error(answer)),
         };
         if let Some(class) = archived(&output) {
