@@ -4,9 +4,7 @@ use super::claim::{Claim, Doubt, Stored, Subject, Wanted, names_one_write};
 use super::{Audit, Current, Proof, Settled, Writer};
 use crate::model::digest::ETag;
 use crate::model::head::{Head, VersionId};
-
-/// Seconds by which the clocks of the run's host and of the server may differ.
-pub const SKEW_SECONDS: i64 = 60;
+use crate::model::row::SKEW_SECONDS;
 
 /// An object as LIST tells it.
 #[derive(Debug, Clone, Copy)]
@@ -95,7 +93,12 @@ pub fn hold(claim: &Claim, now: Now<'_>) -> Held {
 
 /// Whether the version ids are one write's. `None` where they cannot tell.
 fn by_version(stored: &Stored, head: &Head) -> Option<bool> {
-    let (then, now) = (stored.version.as_ref()?, head.version.as_ref()?);
+    let now = head.version.as_ref()?;
+    let Some(then) = &stored.version else {
+        // The bucket kept no versions when the run wrote: what has one now was written since. Of what was left unchanged a
+        // listing told none.
+        return (stored.write_id.is_some() && names_one_write(now)).then_some(false);
+    };
     match (names_one_write(then), names_one_write(now)) {
         // Both are `null`: every write to a bucket whose versioning is off or suspended goes there.
         (false, false) => None,

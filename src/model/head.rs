@@ -155,14 +155,19 @@ impl Seen {
         }
     }
 
-    /// Whether `head` is still the object that was reviewed. The version id tells an A-B-A rewrite, where both sides have one.
+    /// Whether `head` is still the object that was reviewed. The version id tells an A-B-A rewrite, where both sides have
+    /// one; else the time does, to the second.
     #[must_use]
     pub fn is(&self, head: &Head) -> bool {
+        let times_agree = match (&self.last_modified, &head.last_modified) {
+            (Some(then), Some(now)) => then == now,
+            (None, _) | (_, None) => true,
+        };
         let versions_agree = match (&self.version, &head.version) {
             (Some(then), Some(now)) => then == now,
             (None, _) | (_, None) => true,
         };
-        self.etag == head.etag && self.size == head.size && versions_agree
+        self.etag == head.etag && self.size == head.size && versions_agree && times_agree
     }
 }
 

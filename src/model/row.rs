@@ -130,6 +130,10 @@ impl Guard {
     }
 }
 
+/// So far a server's clock may be ahead of ours, in seconds: what it dates later than this after a row's end was written
+/// after the row.
+pub const SKEW_SECONDS: i64 = 60;
+
 /// The report's format number, its first column.
 pub const REPORT_FORMAT: u32 = 1;
 

@@ -29,13 +29,18 @@ mod tests;
 
 use std::sync::Arc;
 
+use jiff::Timestamp;
+
 use crate::model::digest::{Checksum, ETag};
 use crate::model::entry::{Key, Place, Properties, Rule};
-use crate::model::head::{Carried, Encryption, Head, HeldSha256, Remote, Seen, VersionId};
-use crate::model::row::{Outcome, Row};
+use crate::model::head::{CLAIM, Carried, Encryption, Head, HeldSha256, Remote, Seen, VersionId, WRITE_ID};
+use crate::model::row::{Outcome, Row, SKEW_SECONDS};
 use crate::model::step::{Action, Earlier, Reason, Step};
 use crate::model::target::SANDBOX;
 use crate::model::text::quoted;
+
+/// User metadata of an object, names and values together (S3 user guide, "Working with object metadata").
+const METADATA_MAX_BYTES: usize = 2048;
 
 /// What is known of the version that a row buried.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -224,6 +229,14 @@ impl<'a> Written<'a> {
             let note = format!("version {version} is another object by now, with ETag {}", head.etag);
             return refuse(Reason::Gone, note);
         }
+        let metadata_bytes = metadata_bytes(&head, carried.claim.as_deref());
+        if metadata_bytes > METADATA_MAX_BYTES {
+            let note = format!(
+                "version {version} has so much metadata that a write id finds no room beside it ({metadata_bytes} bytes, and S3 \
+                 takes {METADATA_MAX_BYTES}): copy it by hand"
+            );
+            return refuse(Reason::Flaw, note);
+        }
         let seen = Seen { version: Some(version.clone()), ..Seen::of(&head) };
         Decided {
             action: Action::Restore,
@@ -249,12 +262,24 @@ impl<'a> Written<'a> {
         // The same bytes, written again by somebody else, have the same ETag. A version id comes once, but for `null`;
         // without one, the write id has to tell.
         let is_that_version = version == Some(version_after) && is_constant(version_after);
-        let is_that_write = has_our_id || (head.write_id.is_none() && is_that_version);
+        // A copy over itself keeps the write id, and not the time; and what has a version id of its own was not written
+        // by a run to which the bucket gave none.
+        let is_of_its_time = is_that_version || (self.is_in_time(head) && !version.is_some_and(is_constant));
+        let is_that_write = (has_our_id && is_of_its_time) || (head.write_id.is_none() && is_that_version);
         !etag_after.is_empty()
             && head.etag == ETag::new(etag_after)
             && *size_bytes == Some(head.size)
             && versions_agree
             && is_that_write
+    }
+
+    /// Whether the object is no younger than the row, as far as both tell. Clocks may differ.
+    fn is_in_time(&self, head: &Head) -> bool {
+        let Row { started_at, duration_ms, .. } = self.row;
+        let ended = started_at.parse::<Timestamp>().ok().zip(*duration_ms);
+        let ended = ended.map(|(at, ms)| at.as_millisecond().saturating_add_unsigned(ms).div_euclid(1000));
+        let modified = head.last_modified.as_deref().and_then(|time| time.parse::<Timestamp>().ok());
+        ended.zip(modified).is_none_or(|(ended, modified)| modified.as_second() <= ended + SKEW_SECONDS)
     }
 
     /// Whether the object carries the write id and cannot be what was sent.
@@ -331,6 +356,14 @@ fn decided(action: Action, reason: Reason, note: impl Into<String>, now: Option<
 }
 
 /// Whether a version of this name is never another one.
+/// The user metadata that a copy will have, as S3 counts it: names and values, in bytes.
+fn metadata_bytes(head: &Head, claim: Option<&str>) -> usize {
+    // `<run id>-<n>`: a UUID, and a number of at most twenty digits.
+    const WRITE_ID_BYTES: usize = 36 + 1 + 20;
+    let own = claim.map_or(0, |claim| CLAIM.len() + claim.len()) + WRITE_ID.len() + WRITE_ID_BYTES;
+    head.properties.metadata.iter().map(|(name, value)| name.len() + value.len()).sum::<usize>() + own
+}
+
 fn is_constant(version: &str) -> bool {
     !version.is_empty() && version != "null"
 }

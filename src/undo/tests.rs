@@ -62,7 +62,7 @@ fn head(etag: &str, version: Option<&str>, write_id: Option<&str>) -> Head {
         size: 12,
         etag: ETag::new(etag),
         version: version.map(|version| VersionId(version.into())),
-        last_modified: Some("2026-07-02T00:00:00Z".into()),
+        last_modified: Some("2026-07-01T02:00:00Z".into()),
         encryption: Encryption::Aes256,
         checksums: HeldChecksums::default(),
         first_part: None,
@@ -197,6 +197,44 @@ fn where_no_version_was_kept_nothing_is_asked_for() {
     // The first version of a bucket that keeps versions since is named null, and is kept.
     let row = versions(replaced(), "null", "v-new");
     assert_eq!(said(&row, &ours(), &old()), RESTORE);
+}
+
+#[test]
+fn where_no_version_tells_a_copy_over_itself_is_told_by_its_time_and_by_a_version_of_its_own() {
+    let row = |version_after: &str| Row { version_after: version_after.into(), ..row(Outcome::Created, "create") };
+    let at = |time: &str, version: Option<&str>| {
+        Remote::Present(Box::new(Head { last_modified: Some(time.into()), ..head("new", version, Some(OURS)) }))
+    };
+    for (row, now, is_ours) in [
+        (row(""), at("2026-07-01T02:00:00Z", None), true),
+        // Clocks differ.
+        (row(""), at("2026-07-01T02:01:00Z", None), true),
+        (row(""), at("2026-07-01T02:01:01Z", None), false),
+        (row("null"), at("2026-07-01T02:01:01Z", Some("null")), false),
+        // The bucket keeps versions since; the run's own object is the one named null.
+        (row(""), at("2026-07-01T02:00:00Z", Some("null")), true),
+        (row(""), at("2026-07-01T02:00:00Z", Some("v-copy")), false),
+        // A version id is one write's, whatever the clocks say.
+        (row("v-new"), at("2026-07-09T00:00:00Z", Some("v-new")), true),
+    ] {
+        let decided = decide(&row, &now, &Past::Gone);
+        assert_eq!(decided.action == Action::Delete, is_ours, "{:?} over {now:?}", row.version_after);
+        assert_eq!(decided.reason == Reason::Moved, !is_ours, "{:?} over {now:?}", row.version_after);
+    }
+}
+
+#[test]
+fn a_version_whose_metadata_leaves_no_room_for_a_write_id_is_refused_before_it_is_tried() {
+    let with = |bytes: usize| {
+        let Past::There { mut head, carried } = old() else { panic!("it is there") };
+        head.properties.metadata = [("n".to_owned(), "x".repeat(bytes - 1))].into();
+        decide(&row(Outcome::Replaced, "replace"), &ours(), &Past::There { head, carried })
+    };
+    let own = CLAIM.len() + "sha256:aa".len() + WRITE_ID.len() + 57;
+    assert_eq!(with(2048 - own).action, Action::Restore);
+    let refused = with(2048 - own + 1);
+    assert_eq!((refused.action, refused.reason), (Action::Refuse, Reason::Flaw));
+    assert!(refused.note.unwrap().contains("finds no room"));
 }
 
 #[test]

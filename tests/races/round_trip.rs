@@ -222,3 +222,51 @@ async fn a_rollback_brings_back_every_byte_and_property_on_the_sandbox() {
     there_and_back(&server).await;
     sandbox.stop().await;
 }
+
+/// Where no version tells two writes of the same bytes apart, their times do: an older plan is stale, and a new one
+/// refuses. Nothing could bring back what a delete takes there.
+#[tokio::test]
+async fn the_same_bytes_by_a_stranger_are_theirs_where_nothing_is_versioned() {
+    for server in ["ministack", "seaweedfs"].into_iter().filter_map(server) {
+        let (name, scene) = (server.name, Scene::new(&server, Versioning::Off).await);
+        scene.write("in/a.csv", b"the same bytes");
+        scene.manifest("", "  - {source: in/a.csv, key: a.csv}");
+        scene.noclobber(&["run", "m.yaml", "--out", "o"]).exits(0);
+        scene.noclobber(&["rollback", "o/report.csv", "-o", "undo.jsonl"]).exits(0);
+        assert_eq!(actions(&scene, "undo.jsonl")["a.csv"], Action::Delete, "{name}");
+        let planned = scene.stranger.head("a.csv").await.unwrap();
+        // Servers tell times to the second: until the next one, nobody could see a difference.
+        loop {
+            scene.stranger.delete("a.csv").await;
+            scene.stranger.put("a.csv", b"the same bytes".to_vec()).await;
+            let now = scene.stranger.head("a.csv").await.unwrap();
+            if now.last_modified() != planned.last_modified() {
+                break;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+        scene.noclobber(&["apply", "undo.jsonl"]).exits(4);
+        assert_eq!(count(&scene.report("undo.report.csv"), Outcome::Stale), 1, "{name}");
+        scene.noclobber(&["rollback", "o/report.csv", "-o", "again.jsonl"]).exits(3);
+        assert_eq!(actions(&scene, "again.jsonl")["a.csv"], Action::Refuse, "{name}");
+        assert_eq!(scene.stranger.get("a.csv").await.as_deref(), Some(&b"the same bytes"[..]), "{name}");
+    }
+}
+
+/// A scratch object goes with everything that it leaves behind, delete markers too, also where versioning was suspended.
+#[tokio::test]
+async fn scratch_objects_leave_nothing_where_versioning_is_suspended() {
+    for server in ["ministack", "seaweedfs"].into_iter().filter_map(server) {
+        let (name, scene) = (server.name, Scene::new(&server, Versioning::On).await);
+        let (client, bucket) = (&scene.stranger.client, &scene.stranger.bucket);
+        let suspended = aws_sdk_s3::types::VersioningConfiguration::builder()
+            .status(aws_sdk_s3::types::BucketVersioningStatus::Suspended)
+            .build();
+        client.put_bucket_versioning().bucket(bucket).versioning_configuration(suspended).send().await.unwrap();
+        let place = format!("s3://{bucket}");
+        let endpoint = &server.endpoint;
+        scene.noclobber(&["bucket", "check", &place, "--endpoint", endpoint, "--probe", "scratch/"]);
+        let left = client.list_object_versions().bucket(bucket).send().await.unwrap();
+        assert_eq!((left.versions().len(), left.delete_markers().len()), (0, 0), "{name}: {left:?}");
+    }
+}

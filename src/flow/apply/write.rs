@@ -226,8 +226,12 @@ struct Attempt<'a, S, L> {
 impl<S: Store, L: Ledger> Attempt<'_, S, L> {
     async fn send(&mut self) -> Result<Written, PutError> {
         self.attempts += 1;
-        if self.guard == Guard::CheckFirst {
-            self.check_first().await?;
+        match self.act {
+            _ if self.guard == Guard::CheckFirst => self.check_first().await?,
+            Act::Upload(_) => {}
+            // Its condition sees content alone, and a rollback takes away only what the run itself wrote: the same bytes,
+            // written again by somebody else, are theirs.
+            Act::Copy(_) | Act::Delete(_) => self.look_before("the request").await?,
         }
         match self.act {
             Act::Upload(_) if self.act.is_in_parts(self.run) => self.in_parts().await,
@@ -297,7 +301,7 @@ impl<S: Store, L: Ledger> Attempt<'_, S, L> {
         };
         self.went_on_with = prepared.went_on_with;
         // Sending the parts may have taken hours: a race that is lost by now is not paid for.
-        if let Err(lost) = self.look_before_complete().await {
+        if let Err(lost) = self.look_before("CompleteMultipartUpload").await {
             self.prepared = Some(prepared);
             return Err(lost);
         }
@@ -319,13 +323,13 @@ impl<S: Store, L: Ledger> Attempt<'_, S, L> {
     }
 
     /// Whether the key is still as it was planned. A look that gets no answer decides nothing: the condition will.
-    async fn look_before_complete(&self) -> Result<(), PutError> {
+    async fn look_before(&self, request: &str) -> Result<(), PutError> {
         if self.guard == Guard::CheckFirst {
             return self.check_first().await;
         }
         let moved = |message: &str| {
-            let code = "HeadBeforeComplete".to_owned();
-            let message = format!("a HEAD just before CompleteMultipartUpload found {message}; it was not sent");
+            let code = "HeadBefore".to_owned();
+            let message = format!("a HEAD just before {request} found {message}; it was not sent");
             Err(PutError::Lost(Cause { code, message, ..Cause::default() }))
         };
         match (self.store.head(&self.step.key).await, &self.step.head) {

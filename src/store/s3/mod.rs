@@ -289,6 +289,7 @@ impl Store for S3 {
         if let [only] = found.as_slice()
             && only.id.0 == "null"
             && only.is_latest
+            && only.etag.is_some()
         {
             found.clear();
         }

@@ -138,27 +138,30 @@ impl S3 {
 
     /// Deletes a probe that was stored, with all its versions.
     pub(super) async fn remove(&self, probe: &Key) -> Result<(), LookError> {
-        // Where versions are kept, a plain delete would only hide it.
-        let versions = self.versions(probe, 100).await.unwrap_or_default();
-        let mut ids: Vec<Option<String>> = versions.into_iter().map(|version| Some(version.id.0)).collect();
-        if ids.is_empty() {
-            // Where versions are kept, a delete of nothing would leave a delete marker.
-            if self.look(probe, None).await? == Remote::Absent {
-                return Ok(());
+        // Where versions are kept, a plain delete would only hide it; where they are kept no more, it leaves a delete
+        // marker named `null`, which goes with the second turn.
+        for _ in 0..2 {
+            let versions = self.versions(probe, 100).await.unwrap_or_default();
+            let mut ids: Vec<Option<String>> = versions.into_iter().map(|version| Some(version.id.0)).collect();
+            if ids.is_empty() {
+                // A delete of nothing would leave a marker too.
+                if self.look(probe, None).await? == Remote::Absent {
+                    break;
+                }
+                ids.push(None);
             }
-            ids.push(None);
-        }
-        for id in ids {
-            let request = self
-                .writing
-                .delete_object()
-                .bucket(&self.bucket)
-                .key(probe.as_str())
-                .set_version_id(id)
-                .set_expected_bucket_owner(self.owner.clone())
-                .set_request_payer(self.payer.clone());
-            self.limits.turn().await;
-            super::looked(request.send().await)?;
+            for id in ids {
+                let request = self
+                    .writing
+                    .delete_object()
+                    .bucket(&self.bucket)
+                    .key(probe.as_str())
+                    .set_version_id(id)
+                    .set_expected_bucket_owner(self.owner.clone())
+                    .set_request_payer(self.payer.clone());
+                self.limits.turn().await;
+                super::looked(request.send().await)?;
+            }
         }
         Ok(())
     }
