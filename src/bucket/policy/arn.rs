@@ -27,24 +27,52 @@ pub(super) fn like(pattern: &Pattern, arn: &str, variables: bool) -> Option<bool
     wanted.iter().zip(has).map(|(wanted, has)| Pattern::glob(wanted, variables).matches(has)).fold(Some(true), and)
 }
 
-/// Whether a pattern of principals means more than somebody could have had in mind: every role or every user of an account,
-/// or anybody at all. Tried on principals of a name that nobody gives: what means them means no name.
+/// How many characters of a name a pattern must spell before its first wildcard, to be of some principals that somebody had
+/// in mind.
+pub(super) const LITERALS_MIN: usize = 3;
+
+/// Whether a pattern of principals means more than somebody could have had in mind: those of any account, or nearly every
+/// role or user of one.
+///
+/// What has no wildcard names one. An ARN with wildcards must spell its account, `role/` or the like, and how the name
+/// begins; an id (`AROAEXAMPLE:session`) must be spelled whole: the session's name is chosen by whoever makes one.
 pub(super) fn is_broad(pattern: &Pattern) -> bool {
-    let own = pattern.text.split(|c: char| !c.is_ascii_digit()).find(|digits| is_account(digits));
-    for account in [Some("999999999999"), own].into_iter().flatten() {
-        let user_ids = ["AROAZZ9QZZ9Q", "AIDAZZ9QZZ9Q", account].map(|id| format!("{id}:zz9q"));
-        let arns = ["aws", "aws-cn", "aws-us-gov"].into_iter().flat_map(|partition| {
-            ["iam:{}:role/", "iam:{}:role/zz9q/", "iam:{}:user/", "iam:{}:user/zz9q/", "sts:{}:assumed-role/zz9q/"]
-                .map(|kind| format!("arn:{partition}:{}zz9q", kind.replace("{}", &format!(":{account}"))))
-        });
-        for principal in arns.chain(user_ids) {
-            // As text it means at least as much as part by part; what cannot be judged may be broad.
-            if pattern.matches(&principal) != Some(false) {
-                return true;
-            }
-        }
+    if !pattern.understood() {
+        return true;
     }
-    false
+    if pattern.only().is_some() {
+        return false;
+    }
+    match parts(&pattern.text) {
+        Some([_, _, _, _, account, name]) => {
+            !is_account(account) || is_broad_name(name) || OF_AWS.iter().any(|own| means_all_of(name, own))
+        }
+        None => match pattern.start().split_once(':') {
+            Some((id, session)) if is_account(id) => session.chars().count() < LITERALS_MIN,
+            Some((id, _)) => id.is_empty() || id == "arn",
+            None => true,
+        },
+    }
+}
+
+/// Paths that AWS itself puts roles under, those of everybody who signs in by single sign-on among them. A pattern that
+/// spells no more than these spells no name.
+const OF_AWS: [&str; 4] = [
+    "role/aws-reserved/sso.amazonaws.com/AWSReservedSSO_",
+    "role/aws-reserved/sso.amazonaws.com/zz9q/AWSReservedSSO_",
+    "role/aws-service-role/",
+    "role/service-role/",
+];
+
+fn is_broad_name(name: &str) -> bool {
+    let start = Pattern::glob(name, true).start();
+    let spelled = start.split_once('/').map_or(0, |(_, name)| name.chars().count());
+    spelled < LITERALS_MIN
+}
+
+/// Tried with a name that nobody gives: what means it means no name.
+fn means_all_of(name: &str, path: &str) -> bool {
+    Pattern::glob(name, true).matches(&format!("{path}zz9q")) != Some(false)
 }
 
 /// Whether a statement's resource is meant by a pattern, which IAM matches as one text. A star that stands before the
@@ -97,18 +125,41 @@ mod tests {
     fn an_exception_that_names_nobody_is_broad() {
         for (pattern, broad) in [
             ("arn:aws:iam::111122223333:role/release", false),
+            ("arn:aws:iam::111122223333:role/a", false),
             ("arn:aws:iam::111122223333:role/release-*", false),
-            ("arn:aws:iam::*:role/ops/*", false),
+            ("arn:aws:iam::111122223333:role/rel*", false),
+            ("arn:aws:iam::111122223333:role/ops/*", false),
+            ("arn:*:iam::111122223333:role/ops-*", false),
+            ("arn:aws:iam::111122223333:role/aws-reserved/sso.amazonaws.com/AWSReservedSSO_Admin_*", false),
             ("arn:aws:iam::111122223333:root", false),
             ("AROAEXAMPLE:*", false),
+            ("111122223333:bob*", false),
+            ("arn:aws:iam::*:role/ops", true),
+            ("arn:aws:iam::*:role/ops/*", true),
+            ("arn:aws:iam::11112222333?:role/ops", true),
             ("arn:aws:iam::111122223333:role/*", true),
+            ("arn:aws:iam::111122223333:role/*e*", true),
+            ("arn:aws:iam::111122223333:role/?????", true),
+            ("arn:aws:iam::111122223333:role/*-*", true),
+            ("arn:aws:iam::111122223333:role/re*", true),
+            ("arn:aws:iam::111122223333:role/re?ease", true),
+            ("arn:aws:iam::111122223333:*/release", true),
+            ("arn:aws:iam::111122223333:r*", true),
+            ("arn:aws:iam::111122223333:role/aws-reserved/*", true),
+            ("arn:aws:iam::111122223333:role/aws*", true),
+            ("arn:aws:iam::111122223333:role/service-role/*", true),
             ("arn:aws:iam::111122223333:user/?*", true),
             ("arn:aws:iam::111122223333:*", true),
+            ("arn:aws:iam::111122223333*", true),
             ("arn:aws:iam::*", true),
+            ("arn:*", true),
             ("arn:aws:sts::111122223333:assumed-role/*", true),
             ("arn:aws-cn:*:*:*:*", true),
             ("${aws:PrincipalArn}", true),
             ("AROA*", true),
+            ("AROA?????????????????:*", true),
+            ("*:release", true),
+            ("111122223333:*", true),
             ("*", true),
         ] {
             assert_eq!(is_broad(&Pattern::glob(pattern, true)), broad, "{pattern}");

@@ -51,6 +51,9 @@ pub(super) fn read(value: &Json, variables: bool, found: &mut Vec<Condition>, do
             doubts.push(format!("its condition {operator} is not an object"));
             continue;
         };
+        if keys.is_empty() {
+            doubts.push(format!("its condition {operator} is on no key"));
+        }
         for (key, values) in keys {
             let texts: Option<Vec<String>> = values.items().iter().map(as_text).collect();
             let test = texts.and_then(|texts| test(operator, &texts, variables));
@@ -72,6 +75,10 @@ fn as_text(json: &Json) -> Option<String> {
 
 /// Operators for numbers, dates, addresses and keys of several values are not understood.
 fn test(operator: &str, values: &[String], variables: bool) -> Option<Test> {
+    // Whether none of no values holds, or all of them, is not documented.
+    if values.is_empty() {
+        return None;
+    }
     let (base, if_exists) = match operator.strip_suffix("IfExists") {
         Some(base) => (base, true),
         None => (operator, false),
@@ -158,6 +165,11 @@ impl Condition {
             let may_be = matches!(test.compare, Compare::Like | Compare::Arn);
             test.broad = test.values.iter().map(|value| may_be && arn::is_broad(value)).collect();
         }
+    }
+
+    /// Whether it is on who asks, and a value of it means more than somebody could have had in mind.
+    pub fn is_too_broad(&self) -> bool {
+        self.understood() && self.test.as_ref().is_some_and(|test| test.broad.contains(&true))
     }
 
     pub fn is_of_identity(&self) -> bool {

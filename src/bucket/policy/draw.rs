@@ -20,7 +20,7 @@
 
 use sha2::{Digest as _, Sha256};
 
-use super::arn;
+use super::arn::{self, LITERALS_MIN};
 use super::json::Json;
 use super::pattern::{self, Pattern};
 use super::principal::is_account;
@@ -185,5 +185,10 @@ fn operator_flaw(operator: &str, partition: Partition) -> Option<String> {
         return Some("the name holds a character that no role or user has".to_owned());
     }
     let broad = arn::is_broad(&Pattern::glob(operator, true));
-    broad.then(|| "it means every role or user of the account; name those that are meant".to_owned())
+    broad.then(|| {
+        format!(
+            "it means nearly everybody: before a wildcard the name must begin with {LITERALS_MIN} characters at least, past \
+             the paths that AWS itself gives; name those that are meant"
+        )
+    })
 }

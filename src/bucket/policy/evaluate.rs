@@ -218,7 +218,9 @@ impl Judged<'_> {
         }
         why.extend(self.open.iter().map(|(condition, _)| {
             let told = condition.told();
-            if condition.understood() {
+            if condition.is_too_broad() {
+                format!("it asks for {told}, which means more than named principals")
+            } else if condition.understood() {
                 format!("it asks for {told}")
             } else {
                 format!("{told} is not understood here")

@@ -36,6 +36,12 @@ impl Pattern {
         self.tokens.as_ref()?.iter().map(|token| if let Token::Char(c) = token { Some(*c) } else { None }).collect()
     }
 
+    /// What every text that matches begins with: all before the first wildcard. Empty where that cannot be judged.
+    pub fn start(&self) -> String {
+        let spelled = |token: &Token| if let Token::Char(c) = token { Some(*c) } else { None };
+        self.tokens.iter().flatten().map_while(spelled).collect()
+    }
+
     pub fn understood(&self) -> bool {
         self.tokens.is_some()
     }

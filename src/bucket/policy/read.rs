@@ -179,6 +179,11 @@ fn statement(n: usize, json: &Json, variables: bool) -> Result<Statement, Policy
 
 fn patterns(field: &str, value: &Json, variables: bool, doubts: &mut Vec<String>) -> Patterns {
     let mut found = Patterns { listed: Vec::new(), inverted: field.starts_with("Not"), unclear: false };
+    // A Not of nothing would mean everything; what it means to S3 is not documented.
+    if value.items().is_empty() {
+        doubts.push(format!("{field} lists nothing"));
+        found.unclear = true;
+    }
     for item in value.items() {
         let Some(text) = item.text() else {
             doubts.push(format!("{field} is not text"));

@@ -226,13 +226,21 @@ fn whether_a_policy_enforces_is_told_of_every_shape_that_one_meets() {
         (deny(r#""Resource": ["arn:aws:s3:::other/*", "arn:aws:s3:::fin?nce/rep*"]"#), "enforced".to_owned()),
         // Exceptions for operators.
         (
-            forced(r#", "ArnNotLike": {"aws:PrincipalArn": ["arn:aws:iam::111122223333:role/ops", "arn:aws:iam::*:role/x-*"]}"#),
-            "enforced create replace parts but arn:aws:iam::*:role/x-* but arn:aws:iam::111122223333:role/ops".to_owned(),
+            forced(r#", "ArnNotLike": {"aws:PrincipalArn": ["arn:aws:iam::111122223333:role/ops", "arn:aws:iam::444455556666:role/ext-*"]}"#),
+            "enforced create replace parts but arn:aws:iam::111122223333:role/ops but arn:aws:iam::444455556666:role/ext-*".to_owned(),
         ),
         (forced(r#", "StringNotLike": {"aws:userid": "AROAEXAMPLE:*"}"#), "enforced create replace parts but AROAEXAMPLE:*".to_owned()),
         (
             forced(r#", "ArnNotLike": {"aws:PrincipalArn": "arn:aws:iam::111122223333:role/*"}"#),
-            format!("{through}: it asks for ArnNotLike aws:PrincipalArn \"arn:aws:iam::111122223333:role/*\""),
+            format!("{through}: it asks for ArnNotLike aws:PrincipalArn \"arn:aws:iam::111122223333:role/*\", which means more than named principals"),
+        ),
+        (
+            forced(r#", "ArnNotLike": {"aws:PrincipalArn": "arn:aws:iam::111122223333:role/*e*"}"#),
+            format!("{through}: it asks for ArnNotLike aws:PrincipalArn \"arn:aws:iam::111122223333:role/*e*\", which means more than named principals"),
+        ),
+        (
+            forced(r#", "ArnNotLike": {"aws:PrincipalArn": "arn:aws:iam::*:role/ops"}"#),
+            format!("{through}: it asks for ArnNotLike aws:PrincipalArn \"arn:aws:iam::*:role/ops\", which means more than named principals"),
         ),
         (
             forced(r#", "ArnLike": {"aws:PrincipalArn": "arn:aws:iam::111122223333:role/ops"}"#),
@@ -269,6 +277,14 @@ fn whether_a_policy_enforces_is_told_of_every_shape_that_one_meets() {
         (deny(r#""Resource": "arn:aws:s3:::finance/${aws:username}/*""#), format!("{unknown}: whether it covers the keys is not clear")),
         (deny(r#""Resource": "arn:aws:s3*""#), format!("{unknown}: whether it covers the keys is not clear")),
         (deny(r#""Principal": {"AWS": "arn:aws:iam::*:user/*"}"#), format!("{unknown}: its Principal \"arn:aws:iam::*:user/*\" is a pattern, which a Principal cannot be")),
+        // Of nothing.
+        (forced(r#", "ArnNotLike": {"aws:PrincipalArn": []}"#), format!("{unknown}: ArnNotLike aws:PrincipalArn is not understood here")),
+        (forced(r#", "StringNotLike": {"aws:userid": []}"#), format!("{unknown}: StringNotLike aws:userid is not understood here")),
+        (forced(r#", "StringNotEquals": {"s3:x-amz-acl": []}"#), format!("{unknown}: StringNotEquals s3:x-amz-acl is not understood here")),
+        (forced(r#", "StringLike": {}"#), format!("{unknown}: its condition StringLike is on no key")),
+        (deny(r#""Condition": {"Null": {"s3:if-none-match": []}}"#), format!("{unknown}: Null s3:if-none-match is not understood here")),
+        (deny(r#""NotAction": []"#), format!("{unknown}: NotAction lists nothing")),
+        (deny(r#""NotResource": []"#), format!("{unknown}: NotResource lists nothing")),
         (deny(r#""Surprise": 1"#), format!("{unknown}: Surprise is not understood here")),
         (format!("{},{unclear}", forced("").replace("\"S\"", "\"T\"")), "enforced create replace parts".to_owned()),
         // Never both.
