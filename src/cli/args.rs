@@ -418,6 +418,9 @@ pub struct Policy {
     /// Role or user that may delete; may be given several times, and end in a wildcard
     #[arg(long = "operator", value_name = "ARN")]
     pub operators: Vec<String>,
+    /// Let these operators take the place of those that other prefixes of the bucket rest on
+    #[arg(long, requires = "merge")]
+    pub replace_operators: bool,
     /// Print it merged into the policy of the bucket, or of FILE
     #[arg(long, value_name = "FILE", num_args = 0..=1, require_equals = true)]
     #[allow(clippy::option_option)]

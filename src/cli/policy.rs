@@ -3,7 +3,8 @@
 use std::path::Path;
 
 use crate::bucket::policy::{
-    DrawError, Enforcement, Kind, MergeError, Partition, Policy, SIZE_MAX_BYTES, Wanted, draw, enforcement, merge,
+    Change, DrawError, Enforcement, Kind, MergeError, Partition, Policy, SIZE_MAX_BYTES, Settings, Wanted, draw,
+    enforcement, merge,
 };
 use crate::model::exit::Exit;
 use crate::model::text::{count, name};
@@ -36,7 +37,8 @@ pub(super) async fn policy(global: &Global, args: Args, out: Out) -> Ended {
                 Some(file) => (name(&file.display().to_string()).into_owned(), Some(read(file)?)),
                 None => (format!("the policy of {}", place.bucket), of_bucket(global, &args).await?),
             };
-            merged(&told, existing.as_deref(), &ours, out)?
+            let settings = if args.replace_operators { Settings::Replace } else { Settings::Keep };
+            merged(&told, existing.as_deref(), &ours, settings, out)?
         }
     };
     out.result(&printed(&whole)?)?;
@@ -63,14 +65,18 @@ async fn of_bucket(global: &Global, args: &Args) -> Result<Option<String>, Failu
     asked
 }
 
-fn merged(told: &str, existing: Option<&str>, ours: &Policy, out: Out) -> Result<Policy, Failure> {
+fn merged(told: &str, existing: Option<&str>, ours: &Policy, settings: Settings, out: Out) -> Result<Policy, Failure> {
     let existing = match existing {
         Some(text) => Policy::read(text).map_err(|error| Failure::new(Exit::BadInput, format!("{told}: {error}")))?,
         None => Policy::empty(),
     };
-    let merged = merge(&existing, ours).map_err(|error| {
+    let merged = merge(&existing, ours, settings).map_err(|error| {
         let exit = match error {
-            MergeError::Clash(_) | MergeError::OldVersion | MergeError::TooLarge(_) => Exit::Refused,
+            MergeError::Clash(_) | MergeError::OldVersion | MergeError::Number(_) | MergeError::TooLarge(_) => {
+                Exit::Refused
+            }
+            // What was asked for is not all that must be said.
+            MergeError::Operators(_) => Exit::Usage,
             MergeError::Policy(_) => Exit::BadInput,
         };
         Failure::new(exit, format!("{told}: {error}"))
@@ -83,7 +89,41 @@ fn merged(told: &str, existing: Option<&str>, ours: &Policy, out: Out) -> Result
             out.note(&format!("{what}: {}", sids.join(", ")));
         }
     }
+    if let Some(change) = &merged.change {
+        told_change(change, out);
+    }
     Ok(merged.policy)
+}
+
+/// Which rights over the whole bucket go from whom to whom: what is replaced says nothing of that.
+fn told_change(change: &Change, out: Out) {
+    out.note(&format!(
+        "operators of the bucket's settings: {} before, {} now",
+        listed(&change.before),
+        listed(&change.after)
+    ));
+    let keys = if change.others.is_empty() { String::new() } else { format!(", also over {}", listed(&change.others)) };
+    let (gained, lost) = (change.gained(), change.lost());
+    let all = "lifecycle rules, versioning and changes of this policy";
+    if !gained.is_empty() {
+        // Without operators the policy itself is denied to nobody.
+        let what = if change.before.is_empty() { "lifecycle rules and versioning" } else { all };
+        out.warning(&format!("weaker: {what} are not denied any more to {}{keys}", listed(&gained)));
+    }
+    if !change.opened.is_empty() {
+        out.warning(&format!("weaker: denied to nobody any more: {}{keys}", listed(&change.opened)));
+    }
+    if !lost.is_empty() {
+        let what = if change.after.is_empty() { "lifecycle rules and versioning" } else { all };
+        out.note(&format!("{what} are denied to {} now", listed(&lost)));
+    }
+}
+
+fn listed(texts: &[impl AsRef<str>]) -> String {
+    match texts {
+        [] => "none".to_owned(),
+        some => some.iter().map(|text| name(text.as_ref())).collect::<Vec<_>>().join(", "),
+    }
 }
 
 /// Indented, unless that alone would make it too large.
@@ -153,7 +193,7 @@ fn told_deletes(operators: &[String], out: Out) {
         out.note(&format!(
             "deletes, lifecycle rules, versioning, replication and changes of this policy are denied to all but {}. \
              Should none of them exist, the account's root alone can take that back",
-            operators.iter().map(|operator| name(operator)).collect::<Vec<_>>().join(", ")
+            listed(operators)
         ));
     }
 }

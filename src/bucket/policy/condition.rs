@@ -68,8 +68,9 @@ fn as_text(json: &Json) -> Option<String> {
     match json {
         Json::Text(text) => Some(text.clone()),
         Json::Bool(truth) => Some(truth.to_string()),
-        Json::Number(number) => Some(number.to_string()),
-        Json::Null | Json::List(_) | Json::Object(_) => None,
+        // A fraction may have been written in another way than it would be told here.
+        Json::Number(number) if !number.is_f64() => Some(number.to_string()),
+        Json::Number(_) | Json::Null | Json::List(_) | Json::Object(_) => None,
     }
 }
 

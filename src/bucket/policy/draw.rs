@@ -29,6 +29,9 @@ use super::read::{Policy, PolicyError};
 /// What all our Sids begin with.
 pub(super) const SID: &str = "Noclobber";
 
+/// The Sid of the one that is about the bucket itself.
+pub(super) const SETTINGS: &str = "NoclobberSettings";
+
 /// Which of AWS's partitions: ARNs begin with its name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Partition {
@@ -120,7 +123,7 @@ pub fn draw(wanted: &Wanted) -> Result<Policy, DrawError> {
         deny(&sid("Deletes", prefix), &["s3:DeleteObject", "s3:DeleteObjectVersion"], &keys, but_operators.clone()),
         deny(&sid("Replicas", prefix), &["s3:ReplicateObject", "s3:ReplicateDelete"], &keys, but_operators.clone()),
         // One for the bucket, whatever the prefixes: two with other operators would leave nobody.
-        deny(&format!("{SID}Settings"), &settings, &bucket_arn, but_operators),
+        deny(SETTINGS, &settings, &bucket_arn, but_operators),
     ];
     let document = Json::object([("Version", Json::of("2012-10-17")), ("Statement", Json::List(statements))]);
     Ok(Policy::of(document)?)
@@ -178,6 +181,11 @@ fn operator_flaw(operator: &str, partition: Partition) -> Option<String> {
         "sts" => named(&["federated-user/"]),
         _ => false,
     };
+    if kind && account.contains(['*', '?']) {
+        return Some(
+            "its account is a pattern, which means roles and users of strangers; spell its twelve digits".to_owned(),
+        );
+    }
     if !kind || !region.is_empty() || !is_account(account) {
         return Some("expected a role or a user: arn:aws:iam::111122223333:role/release".to_owned());
     }

@@ -71,6 +71,35 @@ impl Json {
     }
 }
 
+/// The first number in a document that reading and printing would spell in another way: `1.50`, or one of thirty digits.
+/// The text must have been read before, so that what looks like a number is one.
+pub(super) fn rewritten(text: &str) -> Option<&str> {
+    let is_numeric = |c: char| matches!(c, '0'..='9' | '+' | '-' | '.' | 'e' | 'E');
+    let mut rest = text;
+    while let Some(at) = rest.find(|c: char| c == '"' || c == '-' || c.is_ascii_digit()) {
+        rest = &rest[at..];
+        let end = if let Some(inside) = rest.strip_prefix('"') {
+            let mut escaped = false;
+            let close = inside.find(|c| {
+                let closes = c == '"' && !escaped;
+                escaped = c == '\\' && !escaped;
+                closes
+            });
+            close.map_or(rest.len(), |close| close + 2)
+        } else {
+            let end = rest.find(|c| !is_numeric(c)).unwrap_or(rest.len());
+            let number = &rest[..end];
+            let printed = serde_json::from_str::<Json>(number).ok().map(|json| json.to_string());
+            if printed.as_deref() != Some(number) {
+                return Some(number);
+            }
+            end
+        };
+        rest = &rest[end..];
+    }
+    None
+}
+
 /// As a document; indented under `{:#}`.
 impl fmt::Display for Json {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -167,6 +196,21 @@ mod tests {
         let text = r#"{"b":[1,-2,1.5,null,true,"x\n"],"a":{"z":"1","y":{}}}"#;
         let read: Json = serde_json::from_str(text).unwrap();
         assert_eq!(serde_json::to_string(&read).unwrap(), text);
+    }
+
+    #[test]
+    fn a_number_that_would_be_spelled_in_another_way_is_found_and_no_text_is_taken_for_one() {
+        for same in [r#"{"a":[1,-2,1.5,0],"1.50":"1.50","b\"1e2":"\\","c":18446744073709551615}"#, "7", "[true]"] {
+            assert_eq!(rewritten(same), None, "{same}");
+        }
+        for (text, number) in [
+            (r#"{"1.50":"\\","a":[1, 1.50]}"#, "1.50"),
+            (r#"{"a":123456789012345678901234567890}"#, "123456789012345678901234567890"),
+            (r#"["\"", -0]"#, "-0"),
+            ("1E2", "1E2"),
+        ] {
+            assert_eq!(rewritten(text), Some(number), "{text}");
+        }
     }
 
     #[test]

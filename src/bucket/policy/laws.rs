@@ -184,8 +184,8 @@ proptest! {
         let operators = if operator { vec![OPS.to_owned()] } else { vec![] };
         let wanted = Wanted { bucket: "b".to_owned(), prefix: prefix.clone(), partition: Partition::Aws, allow_replace, operators };
         let ours = draw(&wanted).unwrap();
-        let once = merge(&theirs, &ours).unwrap();
-        let twice = merge(&once.policy, &ours).unwrap();
+        let once = merge(&theirs, &ours, Settings::Keep).unwrap();
+        let twice = merge(&once.policy, &ours, Settings::Keep).unwrap();
         prop_assert_eq!(&once.policy, &twice.policy);
         prop_assert!(twice.added.is_empty() && twice.replaced.is_empty());
         // What is printed is read back as what it was.
@@ -195,8 +195,8 @@ proptest! {
         prop_assert!(matches!(enforced, Enforcement::Enforced { deletes_closed: true, .. }), "{:?}", enforced);
         // A drawing with the other choice takes its place, and back again.
         let other = draw(&Wanted { allow_replace: !allow_replace, operators: vec![], ..wanted }).unwrap();
-        let there = merge(&once.policy, &other).unwrap();
+        let there = merge(&once.policy, &other, Settings::Keep).unwrap();
         prop_assert_eq!(there.policy.statements().len(), once.policy.statements().len());
-        prop_assert_eq!(merge(&there.policy, &ours).unwrap().policy, once.policy);
+        prop_assert_eq!(merge(&there.policy, &ours, Settings::Keep).unwrap().policy, once.policy);
     }
 }

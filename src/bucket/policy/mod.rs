@@ -36,6 +36,6 @@ pub use enforce::{Enforcement, Hole, enforcement};
 pub use evaluate::{Answer, Caller, Context, Held, Request, Resource, evaluate};
 pub use json::Json;
 pub use kind::Kind;
-pub use merge::{MergeError, Merged, SIZE_MAX_BYTES, merge};
+pub use merge::{Change, MergeError, Merged, SIZE_MAX_BYTES, Settings, merge};
 pub use read::{Effect, Policy, PolicyError, Statement};
 pub use writers::{IDENTITIES_UNSEEN, Who, Writer, writers};

@@ -2,7 +2,7 @@
 
 use super::arn;
 use super::condition::{self, Condition};
-use super::json::Json;
+use super::json::{self, Json};
 use super::pattern::Pattern;
 use super::principal::{Named, named};
 
@@ -23,6 +23,8 @@ pub enum PolicyError {
 pub struct Policy {
     pub(super) statements: Vec<Statement>,
     pub(super) document: Json,
+    /// The first number that would not be printed as it was written.
+    pub(super) rewritten: Option<String>,
 }
 
 /// What a statement is for.
@@ -62,7 +64,8 @@ pub(super) struct Patterns {
 impl Policy {
     /// Reads a policy document. A document without statements is a policy that says nothing.
     pub fn read(json: &str) -> Result<Self, PolicyError> {
-        Self::of(serde_json::from_str(json).map_err(|error| PolicyError::Json(error.to_string()))?)
+        let document = serde_json::from_str(json).map_err(|error| PolicyError::Json(error.to_string()))?;
+        Ok(Self { rewritten: json::rewritten(json).map(str::to_owned), ..Self::of(document)? })
     }
 
     pub(super) fn of(document: Json) -> Result<Self, PolicyError> {
@@ -89,14 +92,14 @@ impl Policy {
                 return Err(PolicyError::Shape(format!("there are two of {}", statement.name)));
             }
         }
-        Ok(Self { statements, document })
+        Ok(Self { statements, document, rewritten: None })
     }
 
     /// A policy that says nothing: what a bucket without one has.
     #[must_use]
     pub fn empty() -> Self {
         let document = Json::object([("Version", Json::of("2012-10-17")), ("Statement", Json::List(Vec::new()))]);
-        Self { statements: Vec::new(), document }
+        Self { statements: Vec::new(), document, rewritten: None }
     }
 
     #[must_use]

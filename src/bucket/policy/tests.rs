@@ -302,6 +302,53 @@ fn whether_a_policy_enforces_is_told_of_every_shape_that_one_meets() {
 }
 
 #[test]
+fn operators_that_another_prefix_rests_on_are_replaced_only_where_that_is_wanted() {
+    let second = "arn:aws:iam::111122223333:role/second";
+    let of = |prefix: &str, operators: &[&str]| {
+        let operators = operators.iter().map(|one| (*one).to_owned()).collect();
+        drawn(&Wanted { operators, ..wanted(prefix) })
+    };
+    let policy_actions = ["s3:DeleteBucketPolicy", "s3:PutBucketPolicy"];
+    for (before, after, opened) in [
+        (&[OPERATOR][..], &[second][..], &[][..]),
+        (&[OPERATOR], &[], &policy_actions),
+        (&[], &[second], &[]),
+        (&[OPERATOR], &[OPERATOR, second], &[]),
+        (&[OPERATOR, second], &[second], &[]),
+    ] {
+        let existing = of("a/", before);
+        let strings = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>();
+        let change = |others: &[&str]| Change {
+            before: strings(before),
+            after: strings(after),
+            opened: strings(opened),
+            others: strings(others),
+        };
+        let told = Some(change(&["a/*"]));
+        let refused = merge(&existing, &of("c/", after), Settings::Keep).unwrap_err();
+        assert_eq!(refused, MergeError::Operators(change(&["a/*"])));
+        assert_eq!(merge(&existing, &of("c/", after), Settings::Replace).unwrap().change, told);
+        // No other prefix is there: it is told, and done.
+        assert_eq!(merge(&existing, &of("a/", after), Settings::Keep).unwrap().change, Some(change(&[])));
+        // The same operators, in whatever order.
+        let same: Vec<&str> = before.iter().rev().copied().collect();
+        assert_eq!(merge(&existing, &of("c/", &same), Settings::Keep).unwrap().change, None);
+    }
+}
+
+#[test]
+fn a_number_that_would_not_come_out_as_it_was_written_is_not_merged() {
+    for (number, merges) in [("30", true), ("123456789012345678901234567890", false), ("1.50", false)] {
+        let theirs = deny(r#""Condition": {"NumericLessThan": {"s3:max-keys": 77}}"#).replace("77", number);
+        let merged = merge(&policy(&theirs), &drawn(&wanted("a/")), Settings::Keep);
+        match merged {
+            Ok(merged) => assert!(merges && merged.policy.compact().contains(number), "{number}"),
+            Err(error) => assert!(!merges && error == MergeError::Number(number.to_owned()), "{number}: {error}"),
+        }
+    }
+}
+
+#[test]
 fn a_bucket_of_another_partition_is_known_by_its_policy() {
     let mut wanted = Wanted { partition: Partition::of_region("cn-north-1"), ..wanted("") };
     wanted.operators = vec!["arn:aws-cn:iam::111122223333:role/ops".to_owned()];
@@ -352,6 +399,6 @@ fn those_who_may_write_are_listed_with_what_and_how() {
     assert_eq!(found[0].conditions, ["IpAddress aws:SourceIp"]);
     assert_eq!(found[2].may, [Kind::Delete, Kind::DeleteIfUnchanged]);
     // Under a policy that forces conditions, nobody writes without.
-    let both = merge(&policy(statements), &drawn(&wanted("reports/"))).unwrap().policy;
+    let both = merge(&policy(statements), &drawn(&wanted("reports/")), Settings::Keep).unwrap().policy;
     assert!(writers(&both, BUCKET, "reports/").iter().all(|writer| !writer.may.contains(&Kind::Put)));
 }
