@@ -26,7 +26,7 @@ pub(super) async fn policy(global: &Global, args: Args, out: Out) -> Ended {
     };
     let ours = draw(&wanted).map_err(|error| match error {
         DrawError::Policy(_) => Failure::new(Exit::CouldNotRun, error),
-        DrawError::AccessPoint(_) | DrawError::Prefix(_) | DrawError::Operator { .. } => {
+        DrawError::AccessPoint(_) | DrawError::Prefix(_) | DrawError::PrefixTooLong(_) | DrawError::Operator { .. } => {
             Failure::new(Exit::Usage, error)
         }
     })?;

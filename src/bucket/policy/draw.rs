@@ -32,6 +32,9 @@ pub(super) const SID: &str = "Noclobber";
 /// The Sid of the one that is about the bucket itself.
 pub(super) const SETTINGS: &str = "NoclobberSettings";
 
+/// S3 takes no longer key.
+const KEY_MAX_BYTES: usize = 1024;
+
 /// Which of AWS's partitions: ARNs begin with its name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Partition {
@@ -83,6 +86,8 @@ pub enum DrawError {
     AccessPoint(String),
     #[error("the prefix holds the character {0:?}, which a policy cannot")]
     Prefix(char),
+    #[error("the prefix has {0} bytes, and no key has more than {KEY_MAX_BYTES}: the policy would guard nothing")]
+    PrefixTooLong(usize),
     #[error("operator {arn}: {flaw}")]
     Operator { arn: String, flaw: String },
     #[error(transparent)]
@@ -97,6 +102,9 @@ pub fn draw(wanted: &Wanted) -> Result<Policy, DrawError> {
     }
     if let Some(c) = prefix.chars().find(|c| c.is_control()) {
         return Err(DrawError::Prefix(c));
+    }
+    if prefix.len() > KEY_MAX_BYTES {
+        return Err(DrawError::PrefixTooLong(prefix.len()));
     }
     for operator in operators {
         if let Some(flaw) = operator_flaw(operator, *partition) {

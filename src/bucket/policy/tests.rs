@@ -349,6 +349,13 @@ fn a_number_that_would_not_come_out_as_it_was_written_is_not_merged() {
 }
 
 #[test]
+fn a_prefix_longer_than_any_key_is_not_drawn() {
+    // Counted in bytes: each of these has two.
+    assert!(draw(&wanted(&"é".repeat(512))).is_ok());
+    assert_eq!(draw(&wanted(&format!("{}x", "é".repeat(512)))), Err(DrawError::PrefixTooLong(1025)));
+}
+
+#[test]
 fn a_bucket_of_another_partition_is_known_by_its_policy() {
     let mut wanted = Wanted { partition: Partition::of_region("cn-north-1"), ..wanted("") };
     wanted.operators = vec!["arn:aws-cn:iam::111122223333:role/ops".to_owned()];
