@@ -90,6 +90,17 @@ pub enum Told<T> {
     Failed(String),
 }
 
+impl<T> Told<T> {
+    /// Whether the server said how it is.
+    #[must_use]
+    pub fn is_seen(&self) -> bool {
+        match self {
+            Self::Is(_) | Self::NotSet => true,
+            Self::NotAsked | Self::NotAllowed | Self::NotSupported | Self::Failed(_) => false,
+        }
+    }
+}
+
 /// Whose a bucket is, where one account is expected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Owner {

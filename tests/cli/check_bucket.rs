@@ -241,6 +241,45 @@ fn replaces_are_refused_where_it_cannot_be_seen_that_they_can_be_undone() {
 }
 
 #[test]
+fn another_name_for_the_same_bucket_does_not_get_around_what_is_required_of_it() {
+    let session = Session::new();
+    session.prepare("run m.yaml --date 2026-01-31 --sandbox s --out first");
+    session.write("out/b.txt", "other\n");
+    session.write("faults.json", r#"[{"operation": "GetBucketVersioning", "kind": "forbidden"}]"#);
+    let create = "  - source: out/a.txt\n    key: new/a.txt\n    target: a\n";
+    let replace = "  - source: out/b.txt\n    key: 2026-01-31/b.txt\n    overwrite: always\n    target: b\n";
+    let a = |require: &str| format!("  a: {{ bucket: a-bucket, require: {require} }}\n");
+    let b = "  b: { bucket: a-bucket }\n";
+    let manifest = |name: &str, targets: &str, entries: &str| {
+        session.write(name, &format!("version: 1\ntargets:\n{targets}entries:\n{entries}"));
+    };
+    let strict = a("{ versioning: true }");
+    manifest("n1.yaml", &strict, create);
+    manifest("n2.yaml", b, replace);
+    manifest("both.yaml", &format!("{strict}{b}"), &format!("{create}{replace}"));
+    manifest("turned.yaml", &format!("{b}{strict}"), &format!("{replace}{create}"));
+    manifest("creates.yaml", &format!("{strict}{b}"), create);
+    manifest("other.yaml", &format!("{strict}  b: {{ bucket: b-bucket }}\n"), &format!("{create}{replace}"));
+    manifest("policy.yaml", &format!("{}{b}", a("{ policy: enforced }")), replace);
+    let says = "target b: 1 replace planned, but bucket a-bucket may be one that could not give back";
+    for (given, exit, says, field) in [
+        ("n1.yaml n2.yaml", 3, says, "(require.versioning of target a)"),
+        ("n2.yaml n1.yaml", 3, says, "(require.versioning of target a)"),
+        ("both.yaml", 3, says, "(require.versioning of target a)"),
+        ("turned.yaml", 3, says, "(require.versioning of target a)"),
+        ("n1.yaml", 0, "", ""),
+        ("creates.yaml", 0, "", ""),
+        ("other.yaml", 0, "", ""),
+        ("policy.yaml", 3, "target b: 1 write planned", "(require.policy of target a)"),
+    ] {
+        let output = session.output(&format!("plan {given} --sandbox s --sandbox-faults faults.json"));
+        let told = String::from_utf8_lossy(&output.stdout);
+        assert_eq!(output.status.code(), Some(exit), "{given}: {output:?}");
+        assert!(told.contains(says) && told.contains(field), "{given}: {told}");
+    }
+}
+
+#[test]
 fn a_requirement_is_asked_once_and_only_for_what_it_needs() {
     let session = Session::new();
     require(&session, "strict.yaml", "{ versioning: true, recovery_days: 30 }");

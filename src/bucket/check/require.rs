@@ -7,19 +7,41 @@ use super::safety::enable_versioning;
 use super::{Finding, Question, unseen};
 use crate::model::bucket::{Aspect, Configuration, Rule, Status, Told};
 use crate::model::step::{Action, Step};
-use crate::model::target::{PolicyRequired, Require, Target};
+use crate::model::target::{Require, Target};
 use crate::model::text::{count, name};
 
-/// What one target must keep to, and what its steps do so far.
+/// What one target asks of the bucket that it leads to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Asked {
+    pub target: String,
+    pub prefix: String,
+    pub require: Require,
+}
+
+/// What one target must keep to, and what its steps do so far. A bucket is one bucket by any name: what another target
+/// asks of it holds too.
 #[derive(Debug, Clone)]
 pub struct Demand {
     target: Target,
+    /// The target's own prefix, for what is said of the bucket.
     prefix: String,
-    require: Require,
+    versioning: Option<Asker>,
+    recovery: Option<(u64, Asker)>,
     told: Configuration,
-    writes: u64,
     replaces: u64,
     soon: Vec<Soon>,
+    guarded: Vec<Guarded>,
+}
+
+/// The name of the target that asks.
+type Asker = String;
+
+/// A prefix under which the policy must force conditions, and what is written there.
+#[derive(Debug, Clone)]
+struct Guarded {
+    prefix: String,
+    asker: Asker,
+    writes: u64,
 }
 
 /// A rule that deletes old versions too soon, and what it would hit.
@@ -48,19 +70,64 @@ pub fn aspects(require: &Require) -> Vec<Aspect> {
     wanted
 }
 
+/// Those of the [`aspects`] that nobody has seen yet: another role may see more of the same bucket.
+#[must_use]
+pub fn open(require: &Require, told: &Configuration) -> Vec<Aspect> {
+    let is_open = |aspect: &Aspect| match aspect {
+        Aspect::Versioning => !told.versioning.is_seen(),
+        Aspect::Lifecycle => !told.lifecycle.is_seen(),
+        Aspect::Policy => !told.policy.is_seen(),
+        _ => true,
+    };
+    aspects(require).into_iter().filter(is_open).collect()
+}
+
+/// Takes in what one more look told of what was open.
+pub fn learn(told: &mut Configuration, more: Configuration) {
+    let Configuration { versioning, lifecycle, policy, .. } = more;
+    if versioning != Told::NotAsked {
+        told.versioning = versioning;
+    }
+    if lifecycle != Told::NotAsked {
+        told.lifecycle = lifecycle;
+    }
+    if policy != Told::NotAsked {
+        told.policy = policy;
+    }
+}
+
 impl Demand {
-    /// Of a target whose keys begin with `prefix`; `told` has the [`aspects`] at least.
+    /// Of a target whose keys begin with `prefix`; `asked` is what every target that leads to its bucket asks, and `told`
+    /// has the [`aspects`] of all of them at least.
     #[must_use]
-    pub fn new(target: Target, prefix: String, require: Require, told: Configuration) -> Self {
+    pub fn new(target: Target, prefix: String, asked: &[Asked], told: Configuration) -> Self {
+        // Its own are told as its own, whoever else asks the same.
+        let own_first = || {
+            let is_own = |asked: &&Asked| asked.target == target.name;
+            asked.iter().filter(is_own).chain(asked.iter().filter(move |asked| !is_own(asked)))
+        };
+        let versioning = own_first().find(|asked| asked.require.versioning).map(|asked| asked.target.clone());
+        let mut recovery: Option<(u64, Asker)> = None;
+        let mut guarded: Vec<Guarded> = Vec::new();
+        for Asked { target: asker, prefix, require } in own_first() {
+            if let Some(days) = require.recovery_days
+                && recovery.as_ref().is_none_or(|(most, _)| days > *most)
+            {
+                recovery = Some((days, asker.clone()));
+            }
+            if require.policy.is_some() && guarded.iter().all(|guarded| guarded.prefix != *prefix) {
+                guarded.push(Guarded { prefix: prefix.clone(), asker: asker.clone(), writes: 0 });
+            }
+        }
         let mut soon = Vec::new();
-        if let (Some(wanted), Told::Is(lifecycle)) = (require.recovery_days, &told.lifecycle) {
+        if let (Some((wanted, _)), Told::Is(lifecycle)) = (&recovery, &told.lifecycle) {
             for rule in lifecycle.rules.iter().filter(|rule| rule.is_enabled()) {
-                if let Some(days) = noncurrent_days(rule).filter(|days| *days < wanted) {
+                if let Some(days) = noncurrent_days(rule).filter(|days| days < wanted) {
                     soon.push(Soon { rule: rule.clone(), days, hits: 0, first: String::new() });
                 }
             }
         }
-        Self { target, prefix, require, told, writes: 0, replaces: 0, soon }
+        Self { target, prefix, versioning, recovery, told, replaces: 0, soon, guarded }
     }
 
     /// Takes in a step; those of other targets are passed over.
@@ -68,7 +135,11 @@ impl Demand {
         if *step.target != *self.target.name || !step.action.writes() {
             return;
         }
-        self.writes += 1;
+        for guarded in &mut self.guarded {
+            if guarded.asker == self.target.name || step.key.as_str().starts_with(&guarded.prefix) {
+                guarded.writes += 1;
+            }
+        }
         match step.action {
             Action::Replace => self.replaces += 1,
             // What a rollback does is no manifest's.
@@ -104,46 +175,48 @@ impl Demand {
             found.extend(self.versioning());
             found.extend(self.recovery());
         }
-        if self.writes > 0 {
-            found.extend(self.policy());
-        }
+        found.extend(self.guarded.iter().filter(|guarded| guarded.writes > 0).filter_map(|it| self.policy(it)));
         found
     }
 
-    fn refusal(&self, planned: u64, what: &str, why: &str, field: &str) -> String {
+    fn refusal(&self, planned: u64, what: &str, why: &str, field: &str, asker: &str) -> String {
         let (target, bucket) = (&self.target.name, name(&self.target.bucket));
         let s = if planned == 1 { "" } else { "s" };
-        format!("target {target}: {} {what}{s} planned, but bucket {bucket} {why} (require.{field})", count(planned))
+        let of = if asker == target { String::new() } else { format!(" of target {asker}") };
+        format!(
+            "target {target}: {} {what}{s} planned, but bucket {bucket} {why} (require.{field}{of})",
+            count(planned)
+        )
     }
 
     fn versioning(&self) -> Option<String> {
-        let field = match (self.require.versioning, self.require.recovery_days) {
-            (false, None) => return None,
-            (true, _) => "versioning",
-            (false, Some(_)) => "recovery_days",
+        let (field, asker) = match (&self.versioning, &self.recovery) {
+            (Some(asker), _) => ("versioning", asker),
+            (None, Some((_, asker))) => ("recovery_days", asker),
+            (None, None) => return None,
         };
         let lost = "could not give back what they replace";
-        let question = self.question();
         let aspect = Aspect::Versioning;
         if let Some(unseen) = unseen("", "", aspect, &self.told.versioning, &self.target) {
             let why = format!("may be one that {lost}: {}", unseen.found);
-            return Some(advised(self.refusal(self.replaces, "replace", &why, field), &unseen));
+            return Some(advised(self.refusal(self.replaces, "replace", &why, field, asker), &unseen));
         }
         let is = match &self.told.versioning {
             Told::Is(versioning) if versioning.status == Status::Enabled => return None,
             Told::Is(_) => "versioning is suspended",
             _ => "versioning was never enabled",
         };
-        let refusal = self.refusal(self.replaces, "replace", &format!("{lost}: {is}"), field);
-        Some(format!("{refusal}. Enable it: {}", enable_versioning(&question)))
+        let refusal = self.refusal(self.replaces, "replace", &format!("{lost}: {is}"), field, asker);
+        Some(format!("{refusal}. Enable it: {}", enable_versioning(&self.question(&self.prefix))))
     }
 
     fn recovery(&self) -> Vec<String> {
-        let Some(days) = self.require.recovery_days else { return Vec::new() };
+        let Some((days, asker)) = &self.recovery else { return Vec::new() };
+        let days = *days;
         let lifecycle = &self.told.lifecycle;
         if let Some(unseen) = unseen("", "", Aspect::Lifecycle, lifecycle, &self.target) {
             let why = format!("may delete old versions before {days} days: {}", unseen.found);
-            return vec![advised(self.refusal(self.replaces, "replace", &why, "recovery_days"), &unseen)];
+            return vec![advised(self.refusal(self.replaces, "replace", &why, "recovery_days", asker), &unseen)];
         }
         let told = |soon: &Soon| {
             let Soon { rule, days: after, hits, first } = soon;
@@ -154,19 +227,17 @@ impl Demand {
                 counted(days),
                 name(first)
             );
-            let refusal = self.refusal(*hits, "replace", &why, "recovery_days");
-            let place = self.question().place();
+            let refusal = self.refusal(*hits, "replace", &why, "recovery_days", asker);
+            let place = self.question(&self.prefix).place();
             format!("{refusal}. `noclobber bucket check {place} --recovery-days {days}` prints rules that keep them")
         };
         self.soon.iter().filter(|soon| soon.hits > 0).map(told).collect()
     }
 
-    fn policy(&self) -> Option<String> {
-        match self.require.policy? {
-            PolicyRequired::Enforced => {}
-        }
+    fn policy(&self, guarded: &Guarded) -> Option<String> {
+        let Guarded { prefix, asker, writes } = guarded;
         let told = &self.told.policy;
-        let why = match forces(told, &self.target.bucket, &self.prefix) {
+        let why = match forces(told, &self.target.bucket, prefix) {
             Some(Forces::Surely { .. }) if self.target.is_aws() => return None,
             Some(Forces::Surely { .. }) => "it would at AWS; whether this server obeys it is not known".to_owned(),
             Some(Forces::No) if *told == Told::NotSet => "there is none".to_owned(),
@@ -177,13 +248,13 @@ impl Demand {
             None => unseen("", "", Aspect::Policy, told, &self.target).map(|unseen| unseen.found).unwrap_or_default(),
         };
         let why = format!("has no policy that surely forces conditional writes: {why}");
-        let refusal = self.refusal(self.writes, "write", &why, "policy");
-        Some(format!("{refusal}. `noclobber bucket policy {}` prints one", self.question().place()))
+        let refusal = self.refusal(*writes, "write", &why, "policy", asker);
+        Some(format!("{refusal}. `noclobber bucket policy {}` prints one", self.question(prefix).place()))
     }
 
-    fn question(&self) -> Question<'_> {
-        let recovery_days = self.require.recovery_days.unwrap_or_default();
-        Question { target: &self.target, prefix: &self.prefix, recovery_days }
+    fn question<'a>(&'a self, prefix: &'a str) -> Question<'a> {
+        let recovery_days = self.recovery.as_ref().map_or(0, |(days, _)| *days);
+        Question { target: &self.target, prefix, recovery_days }
     }
 }
 
@@ -206,7 +277,7 @@ mod tests {
     use crate::model::entry::{Key, Place, Rule as Overwrite};
     use crate::model::head::{Encryption, Seen};
     use crate::model::step::Reason;
-    use crate::model::target::{Addressing, ConditionalWrites};
+    use crate::model::target::{Addressing, ConditionalWrites, PolicyRequired};
 
     fn step(key: &str, size: u64, action: Action) -> Step {
         Step {
@@ -264,6 +335,11 @@ mod tests {
     }
 
     fn refused_at(endpoint: &str, require: Require, told: Configuration, steps: &[Step]) -> Vec<String> {
+        let own = Asked { target: "main".into(), prefix: "r/".into(), require };
+        judged(endpoint, &[own], told, steps)
+    }
+
+    fn judged(endpoint: &str, asked: &[Asked], told: Configuration, steps: &[Step]) -> Vec<String> {
         let target = Target {
             name: "main".into(),
             bucket: "finance".into(),
@@ -277,7 +353,7 @@ mod tests {
             trust_metadata: true,
             conditional_writes: ConditionalWrites::Required,
         };
-        let mut demand = Demand::new(target, "r/".into(), require, told);
+        let mut demand = Demand::new(target, "r/".into(), asked, told);
         for step in steps {
             demand.add(step);
         }
@@ -433,5 +509,44 @@ mod tests {
         assert!(elsewhere.len() == 1 && elsewhere[0].contains("it would at AWS"), "{elsewhere:#?}");
         let part = refused(POLICY, of(&Wanted { prefix: "r/a".into(), ..wanted }), &steps);
         assert!(part.len() == 1 && part[0].contains("gets through"), "{part:#?}");
+    }
+
+    #[test]
+    fn what_another_target_asks_of_the_same_bucket_holds_and_is_told_as_its_own() {
+        let of = |target: &str, prefix: &str, require| Asked { target: target.into(), prefix: prefix.into(), require };
+        let never = Configuration { versioning: Told::NotSet, ..versioned() };
+        let aws = "https://s3.eu-west-1.amazonaws.com";
+        let replace = [step("r/a", 1, Action::Replace)];
+        let told = judged(aws, &[of("other", "s/", VERSIONING)], never.clone(), &replace);
+        assert!(told.len() == 1 && told[0].contains("(require.versioning of target other). Enable"), "{told:#?}");
+        let told = judged(aws, &[of("other", "s/", VERSIONING), of("main", "r/", VERSIONING)], never, &replace);
+        assert!(told.len() == 1 && told[0].contains("(require.versioning). Enable"), "{told:#?}");
+
+        let short = Require { recovery_days: Some(7), ..DAYS };
+        let soon = Configuration { lifecycle: lifecycle([buries(8, Filter::default())]), ..versioned() };
+        assert_eq!(judged(aws, &[of("main", "r/", short)], soon.clone(), &replace), Vec::<String>::new());
+        let told = judged(aws, &[of("main", "r/", short), of("other", "s/", DAYS)], soon, &replace);
+        assert!(told.len() == 1 && told[0].contains("(require.recovery_days of target other)"), "{told:#?}");
+
+        // A policy is asked for under a prefix: what others write there counts, and what they write beside it does not.
+        let create = [step("r/a", 1, Action::Create), step("r/in/b", 1, Action::Create)];
+        for (prefix, writes) in [("", 2), ("r/", 2), ("r/in/", 1), ("s/", 0)] {
+            let told = judged(aws, &[of("other", prefix, POLICY)], versioned(), &create);
+            assert_eq!(told.len(), usize::from(writes > 0), "{prefix}: {told:#?}");
+            let says = format!("target main: {writes} write");
+            let place = format!("policy s3://finance/{prefix}`");
+            assert!(told.iter().all(|told| told.starts_with(&says) && told.contains(&place)), "{prefix}: {told:#?}");
+        }
+    }
+
+    #[test]
+    fn what_one_role_has_seen_is_not_asked_again_and_what_it_may_not_see_is() {
+        let mut told = Configuration::default();
+        assert_eq!(open(&DAYS, &told), aspects(&DAYS));
+        let first = Configuration { versioning: Told::NotSet, lifecycle: Told::NotAllowed, ..Configuration::default() };
+        learn(&mut told, first);
+        assert_eq!(open(&DAYS, &told), [Aspect::Lifecycle]);
+        learn(&mut told, Configuration { lifecycle: Told::NotSet, ..Configuration::default() });
+        assert_eq!((&told.versioning, open(&DAYS, &told)), (&Told::NotSet, Vec::new()));
     }
 }
