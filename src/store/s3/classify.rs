@@ -155,7 +155,7 @@ pub(super) fn put_error(op: Op, condition: Condition, answer: Answer, whole_left
     match answer {
         Answer::Said { status, code, message, request_id, region } => {
             let verdict = classify(op, condition, status, &code);
-            let message = advised(message, advice(condition, status, &code, region.as_deref()));
+            let message = advised(message, advice(Some((op, condition)), status, &code, region.as_deref()));
             let cause = Cause { http_status: Some(status), code, message, request_id };
             match verdict {
                 Verdict::Lost => PutError::Lost(cause),
@@ -183,7 +183,7 @@ pub(super) fn look_error(answer: Answer) -> LookError {
     let (cause, stop) = match answer {
         Answer::Said { status, code, message, request_id, region } => {
             let stop = stops(&code);
-            let message = advised(message, advice(Condition::None, status, &code, region.as_deref()));
+            let message = advised(message, advice(None, status, &code, region.as_deref()));
             (Cause { http_status: Some(status), code, message, request_id }, stop)
         }
         Answer::Garbled { status, message } => {
@@ -203,8 +203,8 @@ fn advised(message: String, advice: Option<String>) -> String {
     }
 }
 
-/// What to do about it.
-fn advice(condition: Condition, status: u16, code: &str, region: Option<&str>) -> Option<String> {
+/// What to do about it; `write` is what a request was to write by, and under which condition, if it did not only look.
+fn advice(write: Option<(Op, Condition)>, status: u16, code: &str, region: Option<&str>) -> Option<String> {
     let text = match (status, code) {
         (_, "ExpiredToken" | "ExpiredTokenException" | "TokenRefreshRequired" | "InvalidToken") => {
             "The credentials have expired: renew them (for SSO: aws sso login) and run the same command again"
@@ -220,11 +220,19 @@ fn advice(condition: Condition, status: u16, code: &str, region: Option<&str>) -
         (300..400, _) | (_, "AuthorizationHeaderMalformed") | (400, "") if region.is_some() => {
             return region.map(|region| format!("The bucket is in {region}: set `region: {region}` and plan again"));
         }
-        (300..400, _) => "The endpoint redirects, and a write is never redirected: name the right region or endpoint",
+        (300..400, _) if write.is_some() => {
+            "The endpoint redirects, and a write is never redirected: name the right region or endpoint"
+        }
+        (300..400, _) => "The endpoint redirects: name the right region or endpoint",
         (400, "") => {
             "The server gave no reason; most often the credentials have expired, or the region is the wrong one"
         }
-        (403, _) if condition == Condition::IfMatch => "A replace needs s3:GetObject beside s3:PutObject",
+        (403, _) => match write? {
+            (Op::Delete, Condition::IfMatch) => "A delete needs s3:DeleteObject, and s3:GetObject for its condition",
+            (Op::Delete, _) => "A delete needs s3:DeleteObject",
+            (_, Condition::IfMatch) => "A replace needs s3:GetObject beside s3:PutObject",
+            (_, Condition::None | Condition::IfNoneMatch) => return None,
+        },
         (501, _) => "The server does not implement this request",
         _ => return None,
     };
@@ -337,6 +345,15 @@ mod tests {
         assert_eq!(
             text(said(301, "PermanentRedirect", Some("eu-west-1"))),
             "No. The bucket is in eu-west-1: set `region: eu-west-1` and plan again"
+        );
+        let delete = put_error(Op::Delete, IfMatch, said(403, "AccessDenied", None), true).cause().message.clone();
+        assert!(delete.contains("A delete needs s3:DeleteObject") && !delete.contains("PutObject"), "{delete}");
+        let moved = || said(301, "PermanentRedirect", None);
+        assert!(text(moved()).contains("a write is never redirected"));
+        assert_eq!(
+            look_error(moved()).cause.message,
+            "No. The endpoint redirects: name the right region or endpoint",
+            "a look writes nothing"
         );
         assert!(look_error(said(400, "ExpiredToken", None)).stop);
         assert!(!look_error(said(500, "InternalError", None)).stop);
