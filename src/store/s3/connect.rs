@@ -78,6 +78,10 @@ pub enum ConnectError {
     Sandbox { bucket: String },
     #[error("the region {region:?} cannot be used: {message}")]
     BadRegion { region: String, message: String },
+    #[error("the endpoint {endpoint:?} {flaw}; it must look like https://host or http://host:port")]
+    BadEndpoint { endpoint: String, flaw: &'static str },
+    #[error("the access key for bucket {bucket} has a character that no request can carry: set it anew")]
+    BadKey { bucket: String },
 }
 
 /// Freezes where a target is: fills in region, endpoint and addressing from the ambient AWS configuration.
@@ -87,6 +91,14 @@ pub enum ConnectError {
 /// a plan must not depend on the host that makes it.
 pub async fn resolve(spec: &TargetSpec) -> Result<Target, ResolveError> {
     let named = region(spec).await;
+    if let Some(region) = &named {
+        let bad = |message: &str| ResolveError::BadRegion {
+            target: spec.name.clone(),
+            region: region.clone(),
+            message: message.into(),
+        };
+        signed(region).map_err(bad)?;
+    }
     let mut loader = aws_config::defaults(behavior())
         .no_credentials()
         .region(Region::new(named.clone().unwrap_or_else(|| REGION_ELSEWHERE.to_owned())));
@@ -167,6 +179,8 @@ pub(super) async fn clients(target: &Target, keys: Keys) -> Result<Clients, Conn
         return Err(ConnectError::Sandbox { bucket: target.bucket.clone() });
     }
     let bad_region = |message| ConnectError::BadRegion { region: target.region.clone(), message };
+    signed(&target.region).map_err(|message| bad_region(message.to_owned()))?;
+    checked(&target.endpoint).map_err(|flaw| ConnectError::BadEndpoint { endpoint: target.endpoint.clone(), flaw })?;
     let timeouts = TimeoutConfig::builder().connect_timeout(CONNECT_LIMIT);
     let mut config = aws_sdk_s3::Config::builder()
         .behavior_version(behavior())
@@ -232,7 +246,11 @@ async fn credentials(target: &Target, keys: Keys) -> Result<SharedCredentialsPro
                 ),
             };
             // Asked once up front: one clear error instead of one for each object.
-            provider.provide_credentials().await.map_err(|error| missing(chain(&error)))?;
+            let found = provider.provide_credentials().await.map_err(|error| missing(chain(&error)))?;
+            // It goes into a header, like the region.
+            if !found.access_key_id().bytes().all(|b| b.is_ascii_graphic()) {
+                return Err(ConnectError::BadKey { bucket: target.bucket.clone() });
+            }
             Ok(provider)
         }
     }
@@ -278,6 +296,16 @@ async fn aws_endpoint(region: &str, fips: Option<bool>, dual_stack: Option<bool>
     Ok(endpoint.url().trim_end_matches('/').to_owned())
 }
 
+/// A region goes into a header with each signature, and the SDK panics over what none can hold. Other servers' regions have
+/// names of their own.
+fn signed(region: &str) -> Result<(), &'static str> {
+    let fits = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.');
+    if region.is_empty() {
+        return Err("it is empty");
+    }
+    if region.bytes().all(fits) { Ok(()) } else { Err("it may have only letters, digits, -, _ and .") }
+}
+
 /// A URL with a host and nothing that could hide where it leads.
 fn checked(endpoint: &str) -> Result<String, &'static str> {
     let uri: http::Uri = endpoint.parse().map_err(|_| "is not a URL")?;
@@ -317,6 +345,7 @@ fn is_loopback(endpoint: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::target::{ConditionalWrites, Require};
 
     #[tokio::test]
     async fn awss_endpoint_follows_the_region() {
@@ -336,6 +365,51 @@ mod tests {
             assert!(checked(no).is_err(), "{no}");
         }
         assert_eq!(checked("http://127.0.0.1:9000/").as_deref(), Ok("http://127.0.0.1:9000"));
+    }
+
+    #[tokio::test]
+    async fn what_no_header_can_carry_is_an_error_and_never_a_panic() {
+        let keys = || Keys::Static { access_key: "a".into(), secret_key: "s".into() };
+        let good = Target {
+            name: "default".into(),
+            bucket: "finance".into(),
+            endpoint: "http://127.0.0.1:1".into(),
+            region: "eu-west-1".into(),
+            addressing: Addressing::Path,
+            owner: None,
+            profile: None,
+            role_arn: None,
+            request_payer: false,
+            trust_metadata: true,
+            conditional_writes: ConditionalWrites::Required,
+        };
+        for yes in ["eu-west-1", "Garage", "my_lab.2"] {
+            assert!(clients(&Target { region: yes.into(), ..good.clone() }, keys()).await.is_ok(), "{yes}");
+        }
+        for no in ["", "x y", "x\ny", "\u{fc}", "a/b"] {
+            let ended = clients(&Target { region: no.into(), ..good.clone() }, keys()).await.err();
+            assert!(matches!(ended, Some(ConnectError::BadRegion { .. })), "{no:?}: {ended:?}");
+        }
+        let spec = TargetSpec {
+            name: "default".into(),
+            bucket: "finance".into(),
+            bucket_owner: None,
+            region: Some("x y".into()),
+            profile: None,
+            endpoint: Some("http://127.0.0.1:1".into()),
+            addressing: None,
+            prefix: String::new(),
+            role_arn: None,
+            request_payer: false,
+            trust_metadata: true,
+            conditional_writes: ConditionalWrites::Required,
+            require: Require::default(),
+        };
+        assert!(matches!(resolve(&spec).await, Err(ResolveError::BadRegion { .. })));
+        for no in ["http://a b", "http://h\n", "ftp://h", "", "http://\u{fc}"] {
+            let ended = clients(&Target { endpoint: no.into(), ..good.clone() }, keys()).await.err();
+            assert!(matches!(ended, Some(ConnectError::BadEndpoint { .. })), "{no:?}: {ended:?}");
+        }
     }
 
     #[test]
@@ -361,7 +435,7 @@ mod tests {
             role_arn: None,
             request_payer: false,
             trust_metadata: true,
-            conditional_writes: crate::model::target::ConditionalWrites::Required,
+            conditional_writes: ConditionalWrites::Required,
         };
         let keys = Keys::Static { access_key: "AK".into(), secret_key: "SK".into() };
         let Clients { writing, looking } = clients(&target, keys).await.unwrap();
