@@ -156,5 +156,27 @@ pub(super) fn encryption(encryption: &Encryption) -> &'static str {
 
 /// A key or a value beside an equals sign: quoted where it has one itself.
 fn unmistakable(text: &str) -> std::borrow::Cow<'_, str> {
-    if text.contains(['=', ' ']) || text.is_empty() { format!("\"{}\"", name(text)).into() } else { name(text) }
+    let shown = name(text);
+    let is_quoted = shown.starts_with('"');
+    if shown.contains('=') && !is_quoted { format!("\"{shown}\"").into() } else { shown }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_value_that_could_be_taken_for_more_is_quoted_once() {
+        for (text, shown) in [
+            ("a", "a"),
+            ("", r#""""#),
+            ("a b", r#""a b""#),
+            ("a=b", r#""a=b""#),
+            ("a = b", r#""a = b""#),
+            ("\"a=b\"", r#""\"a=b\"""#),
+            ("a\n=b", r#""a\n=b""#),
+        ] {
+            assert_eq!(unmistakable(text), shown, "{text:?}");
+        }
+    }
 }
