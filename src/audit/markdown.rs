@@ -61,13 +61,13 @@ fn summary(audit: &Audit, found: &Found) -> String {
     let mut advised = State::ALL
         .into_iter()
         .filter(|state| all.of(*state) > 0)
-        .filter_map(|state| Some((state, words::advice(state)?)))
+        .filter_map(|state| Some((state, words::advice(state, found)?)))
         .peekable();
     if advised.peek().is_some() {
         page.push_str("\nWhat to do:\n\n");
     }
     for (state, advice) in advised {
-        let _ = writeln!(page, "- **{}**: {}", state.words(), plain(advice));
+        let _ = writeln!(page, "- **{}**: {}", state.words(), plain(&advice));
     }
     let mut doubts = audit.doubts().zip(&found.doubts).peekable();
     if doubts.peek().is_some() {

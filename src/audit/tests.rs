@@ -444,3 +444,29 @@ fn no_key_can_add_a_line_a_cell_or_a_tag() {
     let page = after.2.split_once(markdown::MARK).unwrap().1;
     assert!(!page.contains("<d>") && !page.contains('`'), "{page}");
 }
+
+#[test]
+fn a_version_is_to_be_copied_only_where_one_is_named() {
+    let verdict = |state, kept| {
+        let finding = Finding { kept, ..Finding::blank() };
+        Verdict { state, proof: None, finding: Some(Box::new(finding)) }
+    };
+    let named = || Kept::Version(VersionId("v-1".into()));
+    let advice = |state, kept: Vec<Kept>| {
+        let verdicts = kept.into_iter().map(|kept| verdict(state, kept)).collect();
+        words::advice(state, &Found { verdicts, doubts: Vec::new() }).unwrap()
+    };
+    for (state, how) in [(State::Overwritten, "copy the version"), (State::Deleted, "removing the delete marker")] {
+        for (kept, is_named, is_lost) in [
+            (vec![named()], true, false),
+            (vec![Kept::No], false, true),
+            (vec![Kept::NotKnown("403".into())], false, true),
+            (vec![Kept::No, named()], true, true),
+            (vec![Kept::Nothing], false, false),
+        ] {
+            let said = advice(state, kept.clone());
+            assert_eq!(said.contains(how), is_named, "{kept:?}: {said}");
+            assert_eq!(said.contains("find the source"), is_lost, "{kept:?}: {said}");
+        }
+    }
+}

@@ -31,7 +31,7 @@ pub fn render(audit: &Audit, found: &Found, paint: Paint<'_>) -> String {
         if more > 0 {
             let _ = writeln!(text, "  ... and {} more; --format csv has them all", count(more));
         }
-        if let Some(advice) = words::advice(state) {
+        if let Some(advice) = words::advice(state, found) {
             let _ = writeln!(text, "  -> {advice}");
         }
     }

@@ -1,7 +1,7 @@
 //! What is said of a row, in sentences. Nothing is escaped here: whoever shows them does.
 
 use super::claim::{Claim, Wanted, names_one_write};
-use super::{Current, Finding, Kept, Later, Met, Proof, State, Verdict, Writer};
+use super::{Current, Finding, Found, Kept, Later, Met, Proof, State, Verdict, Writer};
 use crate::model::head::VersionId;
 use crate::model::row::Outcome;
 use crate::model::text::bytes;
@@ -154,23 +154,35 @@ pub fn kept_version(verdict: &Verdict) -> Option<&VersionId> {
     }
 }
 
-/// What to do about rows in this state.
+/// What to do about rows in this state, as far as any of them can be got back.
 #[must_use]
-pub fn advice(state: State) -> Option<&'static str> {
-    match state {
-        State::Intact | State::Superseded => None,
-        State::Gone => Some(
-            "nothing in the bucket brings it back. Find the source, and plan it again; look at the bucket's lifecycle rules, and at who may delete versions",
-        ),
-        State::Overwritten => Some(
-            "ask whoever wrote it. To bring the run's object back, copy the version that is named over the key, guarded by what is there now: aws s3api copy-object --bucket BUCKET --key KEY --copy-source 'BUCKET/KEY?versionId=VERSION' --if-match ETAG-NOW. What a later run wrote is undone by noclobber rollback of that run's report",
-        ),
-        State::Deleted => Some(
-            "ask whoever deleted it. The version that is named is still there: removing the delete marker brings it back, and so does a copy of it over the key",
-        ),
-        State::NotAllowed => {
-            Some("nothing is known of these rows: verify again with a role that has s3:GetObject and s3:ListBucket")
-        }
-        State::Unreachable => Some("nothing is known of these rows: verify again"),
+pub fn advice(state: State, found: &Found) -> Option<String> {
+    let kept: Vec<_> = found.verdicts.iter().filter(|it| it.state == state).filter_map(kept).collect();
+    let is_named = kept.iter().any(|kept| matches!(kept, Kept::Version(_)));
+    let is_lost = kept.iter().any(|kept| !matches!(kept, Kept::Version(_)));
+    let mut advice = match state {
+        State::Intact | State::Superseded => return None,
+        State::Gone => "nothing in the bucket brings it back. Find the source, and plan it again; look at the bucket's lifecycle rules, and at who may delete versions",
+        State::Overwritten => "ask whoever wrote it",
+        State::Deleted => "ask whoever deleted it",
+        State::NotAllowed => "nothing is known of these rows: verify again with a role that has s3:GetObject and s3:ListBucket",
+        State::Unreachable => "nothing is known of these rows: verify again",
     }
+    .to_owned();
+    if is_named {
+        advice.push_str(match state {
+            State::Overwritten => ". To bring the run's object back, copy the version that is named over the key, guarded by what is there now: aws s3api copy-object --bucket BUCKET --key KEY --copy-source 'BUCKET/KEY?versionId=VERSION' --if-match ETAG-NOW",
+            State::Deleted => ". The version that is named is still there: removing the delete marker brings it back, and so does a copy of it over the key",
+            State::Intact | State::Superseded | State::Gone | State::NotAllowed | State::Unreachable => "",
+        });
+    }
+    if is_lost && matches!(state, State::Overwritten | State::Deleted) {
+        advice.push_str(
+            ". Where no version is named, none is known that brings it back: find the source, and plan it again",
+        );
+    }
+    if state == State::Overwritten {
+        advice.push_str(". What a later run wrote is undone by noclobber rollback of that run's report");
+    }
+    Some(advice)
 }
