@@ -137,6 +137,15 @@ pub fn names_one_write(version: &VersionId) -> bool {
 }
 
 impl Audit {
+    /// The first report whose rows went to a bucket, by its place among the buckets.
+    #[must_use]
+    pub fn report_of(&self, bucket: u32) -> Option<&str> {
+        let subject = self.subjects.iter().find(|subject| subject.bucket == bucket)?;
+        let claims = subject.claims.iter().map(|claim| claim.run);
+        let run = claims.chain(subject.doubts.iter().map(|doubt| doubt.run)).min()?;
+        Some(&self.run(run)?.report)
+    }
+
     /// Puts reports together, in the order of their runs. Every flaw is told, of all of them.
     pub fn of(mut given: Vec<Given>) -> Result<Self, Vec<Flaw>> {
         let mut flaws: Vec<Flaw> = given.iter().flat_map(flaws_of).collect();

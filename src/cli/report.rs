@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io::{BufReader, ErrorKind};
 use std::path::Path;
 
+use crate::model::entry::{Flaw, Place};
 use crate::model::exit::Exit;
 use crate::model::row::Row;
 use crate::model::text::count;
@@ -66,14 +67,24 @@ pub(super) fn report(args: &args::Report, out: Out) -> Ended {
 
 pub(super) fn read(path: &Path) -> Result<Report, Failure> {
     let name = path.display().to_string();
-    let file = File::open(path).map_err(|error| match error.kind() {
-        ErrorKind::NotFound => Failure::new(Exit::BadInput, format!("{name}: does not exist")),
-        _ => Failure::new(Exit::CouldNotRun, format!("{name}: {error}")),
-    })?;
+    let file = open(path)?;
     // A report that is still being written may end in the middle of a row.
     let is_partial = path.extension().is_some_and(|extension| extension == "partial");
     let state = if is_partial { State::Unfinished } else { State::Finished };
     Report::read(&name, BufReader::new(file), state).map_err(|flaws| flawed(&flaws))
+}
+
+/// Opens a report. One that is not there is told as every other flaw of a report is.
+pub(super) fn open(path: &Path) -> Result<File, Failure> {
+    File::open(path).map_err(|error| match error.kind() {
+        ErrorKind::NotFound => flawed(&[absent(&path.display().to_string())]),
+        _ => Failure::new(Exit::CouldNotRun, format!("{}: {error}", path.display())),
+    })
+}
+
+/// That a report is not there.
+pub(super) fn absent(name: &str) -> Flaw {
+    Flaw { place: Place { file: name.into(), line: 0 }, message: "does not exist".to_owned() }
 }
 
 fn render(

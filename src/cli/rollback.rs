@@ -1,16 +1,19 @@
 //! `rollback`: plan what undoes a run, from its report. Nothing planned is written.
 
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use sha2::Digest as _;
 
 use crate::flow::cancel::Cancel;
-use crate::flow::restore::{self, Of, Terms};
+use crate::flow::reported::{self, Terms};
+use crate::flow::restore::{self, Of};
 use crate::flow::survey::SurveyError;
 use crate::flow::survey::compose::Drafted;
 use crate::flow::time::now;
 use crate::model::digest::Sha256;
+use crate::model::entry::{Flaw, Place};
 use crate::model::event::Watch;
 use crate::model::exit::Exit;
 use crate::model::glob::Glob;
@@ -26,7 +29,7 @@ use super::out::Out;
 use super::place::folder_of;
 use super::plan::{Drawn, TOOL, Told, keep, room, unwritten};
 use super::reach::Reach;
-use super::{Ended, Failure, signal};
+use super::{Ended, Failure, report, signal};
 
 /// A finished report that no flaw was found in.
 struct Report {
@@ -116,8 +119,9 @@ impl Draw<'_> {
     /// Where rows went, and nowhere else.
     async fn target(&self, went: &Went<'_>, reach: &Reach) -> Result<Target, Failure> {
         reach.must_lead_to(went.target, went.endpoint)?;
-        let spec = restore::spec(went, self.terms)
-            .map_err(|flaw| Failure::new(Exit::BadInput, format!("{}: {flaw}", self.report.name)))?;
+        let spec = reported::spec(went, self.terms).map_err(|message| {
+            flawed(&[Flaw { place: Place { file: self.report.name.as_str().into(), line: 0 }, message }])
+        })?;
         let target = reach.resolve(&spec).await?;
         let is_there = went.endpoint == SANDBOX || target.endpoint == went.endpoint;
         if !is_there {
@@ -148,11 +152,11 @@ fn read(path: &Path) -> Result<Report, Failure> {
     if Path::new(&partial).exists() {
         return refuse(format!("{name}: {partial} is beside it: {}", again(&name)));
     }
-    let bytes = match std::fs::read(path) {
-        Ok(bytes) => bytes,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return refuse(format!("{name}: does not exist")),
-        Err(error) => return Err(Failure::new(Exit::CouldNotRun, format!("{name}: {error}"))),
-    };
+    let mut bytes = Vec::new();
+    report::open(path)?.read_to_end(&mut bytes).map_err(|error| {
+        let message = format!("cannot be read: {error}");
+        flawed(&[Flaw { place: Place { file: name.as_str().into(), line: 0 }, message }])
+    })?;
     let rows = finished(&name, bytes.as_slice()).map_err(|flaws| flawed(&flaws))?;
     let flaws = rows::flaws(&name, &rows);
     if !flaws.is_empty() {

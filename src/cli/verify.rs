@@ -12,20 +12,23 @@ use crate::audit::{Audit, Bucket, Found, State, csv, json, markdown, text};
 use crate::flow::apply::pace;
 use crate::flow::audit::{AuditError, Audited, Settings, audit};
 use crate::flow::cancel::Cancel;
+use crate::flow::reported::{self, Terms};
 use crate::model::entry::{Flaw, Place};
 use crate::model::exit::Exit;
-use crate::model::target::{ConditionalWrites, Require, SANDBOX, Target, TargetSpec};
+use crate::model::target::{ConditionalWrites, SANDBOX, Target, TargetSpec};
 use crate::model::text::{count, escape, name};
 use crate::plan::text::Tone;
 use crate::report::{self, Report};
 use crate::store::s3::S3;
 use crate::store::{Access, Store as _};
+use crate::undo::rows::Went;
 
 use super::args::{Global, Verify, VerifyFormat};
 use super::check::flawed;
 use super::out::Out;
 use super::plan::umask;
 use super::reach::Reach;
+use super::report::absent;
 use super::{Ended, Failure, place, signal};
 
 pub(super) async fn verify(global: &Global, args: Verify, out: Out) -> Ended {
@@ -40,10 +43,11 @@ pub(super) async fn verify(global: &Global, args: Verify, out: Out) -> Ended {
     if let Some(run) = &args.since {
         asked.since(run).map_err(|wrong| Failure::new(Exit::Usage, format!("--since: {wrong}")))?;
     }
+    let specs = specs(&asked, &args)?;
     let cancel = Cancel::default();
     signal::heed(&cancel, out);
     let reach = Reach::begin(global).await?.limited(pace::limits(None, args.max_requests));
-    let ended = Box::pin(look_and_tell(&reach, &args, Arc::new(asked), &cancel, out)).await;
+    let ended = Box::pin(look_and_tell(&reach, &args, &specs, Arc::new(asked), &cancel, out)).await;
     reach.end().await;
     ended
 }
@@ -64,7 +68,7 @@ fn read(paths: &[PathBuf], out: Out) -> Result<Vec<Given>, Failure> {
                 Err(found) => flaws.extend(found),
             },
             Err(error) if error.kind() == ErrorKind::NotFound => {
-                flaws.push(Flaw { place: Place { file: name.into(), line: 0 }, message: "does not exist".to_owned() });
+                flaws.push(absent(&name));
             }
             Err(error) => return Err(Failure::new(Exit::CouldNotRun, format!("{name}: {error}"))),
         }
@@ -104,10 +108,17 @@ fn beside(path: &Path, end: &str) -> PathBuf {
     PathBuf::from(name)
 }
 
-async fn look_and_tell(reach: &Reach, args: &Verify, asked: Arc<Audit>, cancel: &Cancel, out: Out) -> Ended {
+async fn look_and_tell(
+    reach: &Reach,
+    args: &Verify,
+    specs: &[TargetSpec],
+    asked: Arc<Audit>,
+    cancel: &Cancel,
+    out: Out,
+) -> Ended {
     let mut stores = Vec::new();
-    for bucket in &asked.buckets {
-        let store = connect(reach, bucket, args).await?;
+    for (bucket, spec) in asked.buckets.iter().zip(specs) {
+        let store = connect(reach, spec).await?;
         match store.access().await {
             Ok(Access::Open) => {}
             Ok(Access::Doubtful(doubt)) => out.warning(&doubt),
@@ -136,30 +147,34 @@ async fn look_and_tell(reach: &Reach, args: &Verify, asked: Arc<Audit>, cancel: 
 }
 
 /// The bucket of a report's rows, reached as they say.
-async fn connect(reach: &Reach, bucket: &Bucket, args: &Verify) -> Result<S3, Failure> {
-    let Bucket { endpoint, region, owner, bucket, target } = bucket;
-    let own = |text: &String| (!text.is_empty()).then(|| text.clone());
-    let spec = TargetSpec {
-        name: target.clone(),
-        bucket: bucket.clone(),
-        bucket_owner: own(owner),
-        region: own(region),
-        profile: args.profile.clone(),
-        endpoint: Some(endpoint.clone()),
-        addressing: args.addressing.map(Into::into),
-        prefix: String::new(),
-        role_arn: args.role_arn.clone(),
-        request_payer: false,
-        trust_metadata: true,
-        conditional_writes: ConditionalWrites::Required,
-        require: Require::default(),
-    };
-    let target = if endpoint == SANDBOX {
-        sandbox(&spec)
+async fn connect(reach: &Reach, spec: &TargetSpec) -> Result<S3, Failure> {
+    let target = if spec.endpoint.is_none() {
+        sandbox(spec)
     } else {
-        crate::store::s3::resolve(&spec).await.map_err(|error| Failure::new(Exit::BadInput, error))?
+        crate::store::s3::resolve(spec).await.map_err(|error| Failure::new(Exit::BadInput, error))?
     };
     reach.connect(&target).await
+}
+
+/// What the rows say of their buckets, each judged before any is asked.
+fn specs(asked: &Audit, args: &Verify) -> Result<Vec<TargetSpec>, Failure> {
+    let terms = Terms {
+        profile: args.profile.clone(),
+        role_arn: args.role_arn.clone(),
+        addressing: args.addressing.map(Into::into),
+    };
+    let (mut found, mut flaws) = (Vec::new(), Vec::new());
+    for (at, bucket) in (0u32..).zip(&asked.buckets) {
+        let Bucket { endpoint, region, owner, bucket, target } = bucket;
+        match reported::spec(&Went { target, endpoint, region, owner, bucket }, &terms) {
+            Ok(spec) => found.push(spec),
+            Err(message) => {
+                let file = asked.report_of(at).unwrap_or_default().into();
+                flaws.push(Flaw { place: Place { file, line: 0 }, message });
+            }
+        }
+    }
+    if flaws.is_empty() { Ok(found) } else { Err(flawed(&flaws)) }
 }
 
 /// The sandbox's target, wherever this process has its sandbox.

@@ -7,6 +7,7 @@ pub mod cancel;
 pub mod history;
 mod list;
 pub mod probe;
+pub mod reported;
 pub mod restore;
 pub mod survey;
 pub mod time;

@@ -139,6 +139,45 @@ async fn what_is_no_whole_report_of_a_finished_run_is_refused_all_of_it() {
     assert_eq!(session.told().matches("\nexit 65\n").count(), 7);
 }
 
+#[test]
+fn verify_and_rollback_refuse_a_report_whose_place_no_target_can_have_in_the_same_words() {
+    let session = Session::new();
+    session.prepare(&format!("{RUN} one"));
+    let report = session.read("one/report.csv");
+    let cells: Vec<&str> = report.lines().nth(1).unwrap().split(',').collect();
+    let columns: Vec<&str> = report.lines().next().unwrap().split(',').collect();
+    let place = |name: &str| columns.iter().position(|column| *column == name).unwrap();
+    std::fs::create_dir(session.path("folder.csv")).unwrap();
+    let edited = |column: &str, cell: &str| {
+        let rows = report.lines().enumerate().map(|(n, line)| {
+            let mut cells: Vec<&str> = line.split(',').collect();
+            if n > 0 {
+                cells[place(column)] = cell;
+            }
+            cells.join(",") + "\r\n"
+        });
+        session.write("edited.csv", &rows.collect::<String>());
+    };
+    edited("region", cells[place("region")]);
+    assert_eq!(session.read("edited.csv"), report, "the cells are found");
+    let told = |command: &str, file: &str| {
+        let output = session.output(&format!("{command} {file} --sandbox s"));
+        assert_eq!((output.status.code(), output.stdout.as_slice()), (Some(65), &b""[..]), "{file}: {output:?}");
+        String::from_utf8(output.stderr).unwrap()
+    };
+    for (column, cell) in [("region", "\"x y\n\""), ("region", "\u{fc}"), ("owner", "abc"), ("bucket", "../x")] {
+        edited(column, cell);
+        let said = told("verify", "edited.csv");
+        assert!(said.contains(&format!("edited.csv: the {column} of target \"default\"")), "{said}");
+        assert_eq!(told("rollback", "edited.csv"), said);
+    }
+    for file in ["folder.csv", "no-such.csv"] {
+        let said = told("verify", file);
+        assert_eq!(told("rollback", file), said);
+        assert_eq!(told("report", file), said);
+    }
+}
+
 #[tokio::test]
 async fn a_wrong_command_line_is_told_before_anything_is_asked() {
     let mut session = meddled().await;

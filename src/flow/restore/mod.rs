@@ -16,28 +16,18 @@ use futures_util::{StreamExt as _, stream};
 use crate::flow::cancel::Cancel;
 use crate::flow::survey::SurveyError;
 use crate::flow::survey::compose::{Drafted, Room};
-use crate::manifest::value;
 use crate::model::entry::{Key, Place};
 use crate::model::event::{Event, Phase, Watch};
 use crate::model::step::{Counts, Header, ManifestRef, PLAN_FORMAT, Step};
-use crate::model::target::{Addressing, ConditionalWrites, Require, Target, TargetSpec};
+use crate::model::target::Target;
 use crate::model::write::{Cause, LookError};
 use crate::plan::file::{self, Writer};
 use crate::store::{Access, Buried, Store};
-use crate::undo::rows::Went;
 use crate::undo::{Decided, Judged, Past, Written};
 
 pub use guards::guard;
 
 const BUFFER_BYTES: usize = 1 << 20;
-
-/// How a report's targets are reached, so far as its rows do not tell.
-#[derive(Debug, Clone, Default)]
-pub struct Terms {
-    pub profile: Option<String>,
-    pub role_arn: Option<String>,
-    pub addressing: Option<Addressing>,
-}
 
 /// The steps of a rollback, without their guards.
 #[derive(Debug, Clone, Default)]
@@ -46,40 +36,6 @@ pub struct Drawn {
     pub warnings: Vec<String>,
     /// Requests that the looks took.
     pub requests: u64,
-}
-
-/// The target of a report's rows, to be resolved like a manifest's. An error says what of them no target can have.
-pub fn spec(went: &Went<'_>, terms: &Terms) -> Result<TargetSpec, String> {
-    let Went { target, endpoint, region, owner, bucket } = *went;
-    let is_sandbox = endpoint == crate::model::target::SANDBOX;
-    let own = |text: &str| (!text.is_empty()).then(|| text.to_owned());
-    let owner = own(owner);
-    let checks = [
-        ("bucket", value::bucket(bucket)),
-        ("region", value::region(region)),
-        ("endpoint", if is_sandbox { None } else { value::endpoint(endpoint) }),
-        ("owner", owner.as_deref().and_then(value::owner)),
-    ];
-    if let Some((what, flaw)) = checks.into_iter().find_map(|(what, flaw)| Some((what, flaw?))) {
-        return Err(format!("the {what} of target {target:?} {flaw}"));
-    }
-    let Terms { profile, role_arn, addressing } = terms.clone();
-    Ok(TargetSpec {
-        name: target.to_owned(),
-        bucket: bucket.to_owned(),
-        bucket_owner: owner,
-        region: own(region),
-        profile,
-        endpoint: (!is_sandbox).then(|| endpoint.to_owned()),
-        addressing,
-        prefix: String::new(),
-        role_arn,
-        request_payer: false,
-        trust_metadata: true,
-        // What a server does with each kind of request is found out, and stands in the steps.
-        conditional_writes: ConditionalWrites::Required,
-        require: Require::default(),
-    })
 }
 
 /// Looks at the key of every row, at most `looks` at a time, and at the version before where a row is to be undone; draws

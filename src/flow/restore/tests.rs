@@ -12,7 +12,7 @@ use crate::model::head::VersionId;
 use crate::model::part::COPY_MAX_BYTES;
 use crate::model::row::{Guard, Outcome, REPORT_FORMAT, Row};
 use crate::model::step::{Action, Reason};
-use crate::model::target::SANDBOX;
+use crate::model::target::{Addressing, ConditionalWrites};
 use crate::model::write::{Expect, Object, WriteId};
 use crate::store::memory::Memory;
 use crate::store::{Body, ProbeKey};
@@ -246,29 +246,4 @@ async fn a_server_that_does_not_say_leaves_its_steps_without_a_guard() {
     assert_eq!(steps[0].guard, None);
     assert!(warnings[0].contains("is not known") && warnings[0].contains("asked again"), "{warnings:?}");
     assert_eq!((steps[0].action, steps[0].reason), (Action::Delete, Reason::Undo));
-}
-
-#[test]
-fn a_report_leads_only_where_a_target_can_lead() {
-    let went = Went {
-        target: "default",
-        endpoint: "https://s3.eu-west-1.amazonaws.com",
-        region: "eu-west-1",
-        owner: "111122223333",
-        bucket: "reports",
-    };
-    let terms = Terms { profile: Some("back".into()), ..Terms::default() };
-    let good = spec(&went, &terms).unwrap();
-    assert_eq!((good.endpoint.as_deref(), good.bucket_owner.as_deref()), (Some(went.endpoint), Some(went.owner)));
-    assert_eq!(good.profile.as_deref(), Some("back"));
-    assert_eq!(spec(&Went { endpoint: SANDBOX, owner: "", ..went.clone() }, &terms).unwrap().endpoint, None);
-    for (wrong, what) in [
-        (Went { bucket: "Up/there", ..went.clone() }, "the bucket of"),
-        (Went { endpoint: "ftp://host", ..went.clone() }, "the endpoint of"),
-        (Went { region: "no where", ..went.clone() }, "the region of"),
-        (Went { owner: "me", ..went }, "the owner of"),
-    ] {
-        let flaw = spec(&wrong, &terms).unwrap_err();
-        assert!(flaw.starts_with(what), "{flaw}");
-    }
 }
