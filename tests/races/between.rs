@@ -6,7 +6,7 @@ use std::fs::{File, FileTimes};
 use noclobber::model::row::{Outcome, Row};
 
 use crate::support::scene::{Scene, count, noise};
-use crate::support::{Server, Versioning, guarded_servers};
+use crate::support::{Server, Versioning, guarded_servers, server};
 
 const FILES: usize = 24;
 
@@ -122,5 +122,30 @@ async fn a_file_that_changed_since_the_plan_is_never_stored_whatever_its_size_an
         for row in &rows {
             scene.hold_to_its_word(row, &noise(1, 2_000_000)).await;
         }
+    }
+}
+
+/// Where no version tells, the time does, to the second.
+#[tokio::test]
+async fn the_same_bytes_written_again_since_the_plan_make_a_replace_stale() {
+    for server in ["ministack", "seaweedfs"].into_iter().filter_map(server) {
+        let scene = Scene::new(&server, Versioning::Off).await;
+        scene.stranger.put("a.csv", b"theirs".to_vec()).await;
+        scene.write("a.csv", b"ours");
+        scene.manifest("overwrite: always", "  - {source: a.csv, key: a.csv}");
+        scene.plans();
+        let planned = scene.stranger.head("a.csv").await.unwrap();
+        // Servers tell times to the second: until the next one, nobody could see a difference.
+        loop {
+            scene.stranger.put("a.csv", b"theirs".to_vec()).await;
+            let now = scene.stranger.head("a.csv").await.unwrap();
+            if now.last_modified() != planned.last_modified() {
+                break;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+        scene.noclobber(&["apply", "plan.jsonl", "--report", "r.csv"]).exits(4);
+        assert_eq!(count(&scene.report("r.csv"), Outcome::Stale), 1, "{}", server.name);
+        assert_eq!(scene.stranger.get("a.csv").await.as_deref(), Some(&b"theirs"[..]), "{}", server.name);
     }
 }
