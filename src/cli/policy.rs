@@ -6,8 +6,10 @@ use crate::bucket::policy::{
     Change, DrawError, Enforcement, Kind, MergeError, Partition, Policy, SIZE_MAX_BYTES, Settings, Wanted, draw,
     enforcement, merge,
 };
+use crate::model::bucket::{Aspect, Told};
 use crate::model::exit::Exit;
 use crate::model::text::{count, name};
+use crate::store::Store as _;
 
 use super::args::{Global, Policy as Args};
 use super::bucket::{connect, told_place};
@@ -54,11 +56,18 @@ async fn of_bucket(global: &Global, args: &Args) -> Result<Option<String>, Failu
     let reach = Reach::begin(global).await?;
     let asked = async {
         let store = connect(&reach, &args.at).await?;
-        store.policy().await.map_err(|error| {
-            let text =
-                format!("the policy of {}: {error}; --merge=FILE merges into a copy of it", args.at.place.bucket);
+        let could_not = |why: &str| {
+            let text = format!("the policy of {}: {why}; --merge=FILE merges into a copy of it", args.at.place.bucket);
             Failure::new(Exit::CouldNotRun, text)
-        })
+        };
+        match store.bucket(&[Aspect::Policy]).await.map_err(|error| could_not(&error.to_string()))?.policy {
+            Told::Is(text) => Ok(Some(text)),
+            Told::NotSet => Ok(None),
+            Told::NotAllowed => Err(could_not("the server answered 403; the role may lack s3:GetBucketPolicy")),
+            Told::NotSupported => Err(could_not("this server does not do GetBucketPolicy")),
+            Told::NotAsked => Err(could_not("it was not asked for")),
+            Told::Failed(why) => Err(could_not(&why)),
+        }
     };
     let asked = asked.await;
     reach.end().await;

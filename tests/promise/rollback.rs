@@ -186,7 +186,7 @@ impl World {
                     4 => {
                         let earlier = step.earlier.as_ref().and_then(|earlier| earlier.seen.version.as_ref());
                         if let Some(version) = earlier {
-                            self.memory.expire(&step.key, version);
+                            self.memory.stranger_forget(&step.key, version);
                         }
                     }
                     _ => drop(self.memory.stranger_put(&step.key, format!("strike {strike}"))),

@@ -138,7 +138,7 @@ async fn what_the_run_wrote_is_undone_last_first_and_what_others_wrote_is_left()
     world.store.stranger_put(&Key::new("c"), "of somebody else");
     world.store.stranger_delete(&Key::new("d"));
     let expired = VersionId(world.rows[4].1.version_before.clone());
-    world.store.expire(&Key::new("e"), &expired);
+    world.store.stranger_forget(&Key::new("e"), &expired);
     let drawn = world.drawn().await;
     assert_eq!(
         told(&drawn.steps),

@@ -21,17 +21,6 @@ pub(super) struct Copying {
 }
 
 impl Memory {
-    /// A version expires: nobody gets it back.
-    pub fn expire(&self, key: &Key, version: &VersionId) {
-        let mut bucket = self.lock();
-        if let Some(versions) = bucket.keys.get_mut(key) {
-            versions.retain(|stored| stored.version != *version);
-            if versions.is_empty() {
-                bucket.keys.remove(key);
-            }
-        }
-    }
-
     fn condition_of_undo(&self, bucket: &Bucket, key: &Key, expect: &Expect) -> Result<(), PutError> {
         if self.honours_undo { self.condition(bucket, key, expect) } else { Ok(()) }
     }

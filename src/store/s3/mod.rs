@@ -10,7 +10,6 @@ mod connect;
 mod copy;
 mod page;
 mod place;
-mod policy;
 mod probe;
 mod toll;
 mod translate;
